@@ -1,0 +1,228 @@
+"""Settings: a flag wins over an environment variable, which wins over the default.
+
+This is the only module that reads the environment. The table `OPTIONS` declares each setting once; the command line
+and the reference page are made from it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Final, NamedTuple
+
+from mimir.errors import InvalidInput
+
+MAXIMUM_CATEGORY_BYTES: Final = 256
+MAXIMUM_KEY_BYTES: Final = 1_024
+MAXIMUM_BODY_BYTES: Final = 4 * 1024 * 1024
+
+
+class Option(NamedTuple):
+    """One setting: its field in `Settings`, its flag, its environment variable, its default and its help."""
+
+    field: str
+    kind: type
+    default: Any
+    help: str
+    environment: str = ""
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """Return the command-line spelling, with leading dashes."""
+        return "--" + self.field.replace("_", "-")
+
+
+OPTIONS: Final = (
+    Option("db", str, "", "The store: one SQLite file.", "MIMIR_DB_PATH"),
+    Option(
+        "durability",
+        str,
+        "full",
+        "What an acknowledged write survives: full = power loss, normal = a crash of the program.",
+        "MIMIR_DURABILITY",
+        ("full", "normal"),
+    ),
+    Option(
+        "embedding",
+        str,
+        "bundled",
+        "Where vectors come from: the bundled model, or off for keyword recall only.",
+        "MIMIR_EMBEDDING",
+        ("bundled", "off"),
+    ),
+    Option("agent_id", str, "", "Who the caller is, for private memories.", "MIMIR_AGENT_ID"),
+    Option(
+        "dedup",
+        str,
+        "off",
+        "Default of remember's dedup argument: merge a new key into an equal or similar memory.",
+        "MIMIR_DEDUP",
+        ("off", "exact", "similar"),
+    ),
+    Option(
+        "exclude_categories",
+        str,
+        "conversation",
+        "Comma list of categories that recall leaves out unless one is asked for.",
+        "MIMIR_EXCLUDE_CATEGORIES",
+    ),
+    Option(
+        "busy_timeout_ms",
+        int,
+        30_000,
+        "How long a write waits for another process before it fails as busy, in milliseconds.",
+        "MIMIR_BUSY_TIMEOUT_MS",
+    ),
+    Option("log_level", str, "warning", "Least severe message that is logged.", "MIMIR_LOG_LEVEL",
+           ("debug", "info", "warning", "error")),
+    Option("log_file", str, "", "Where log lines go; stderr when empty.", "MIMIR_LOG_FILE"),
+    Option("tools", str, "all", "Tools that are listed: core, standard, all, or names.", "MIMIR_TOOLS"),
+    Option("read_only", bool, False, "Refuse every tool that writes.", "MIMIR_READ_ONLY"),
+)
+
+_BY_FIELD: Final = {option.field: option for option in OPTIONS}
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off", ""})
+
+
+class Settings(NamedTuple):
+    """Every setting of a process, resolved; the fields are those of `OPTIONS`."""
+
+    db: str
+    durability: str
+    embedding: str
+    agent_id: str
+    dedup: str
+    exclude_categories: str
+    busy_timeout_ms: int
+    log_level: str
+    log_file: str
+    tools: str
+    read_only: bool
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Return the categories that recall leaves out when none is asked for."""
+        names = (name.strip() for name in self.exclude_categories.split(","))
+        return tuple(name for name in names if name)
+
+
+def load_settings(**flags: object) -> Settings:
+    """Resolve the settings of this process from flags, the environment and the defaults.
+
+    A flag that is None counts as not given. ``db`` has ``~`` expanded.
+
+    Raises:
+        InvalidInput: a value is not of its option's type or not one of its choices.
+    """
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        given = flags.get(option.field)
+        source = option.flag
+        if given is None and option.environment:
+            given = os.environ.get(option.environment)
+            source = option.environment
+        values[option.field] = (
+            option.default if given is None else parse_option(option, given, source)
+        )
+    values["db"] = str(expand(values["db"])) if values["db"] else str(default_store().path)
+    return Settings(**values)
+
+
+def parse_option(option: Option, value: object, source: str) -> Any:  # noqa: ANN401 - the option's own kind
+    """Convert one raw value to the option's type.
+
+    Raises:
+        InvalidInput: it is not of that type or not one of the choices.
+    """
+    if option.kind is bool:
+        if isinstance(value, bool):
+            return value
+        word = str(value).strip().lower()
+        if word in _TRUE or word in _FALSE:
+            return word in _TRUE
+        raise InvalidInput(f"{source}: {value!r} is neither true nor false.")
+    if option.kind is int:
+        try:
+            number = int(str(value))
+        except ValueError:
+            raise InvalidInput(f"{source}: {value!r} is not a whole number.") from None
+        if number <= 0:
+            raise InvalidInput(f"{source}: {number} is not above zero.")
+        return number
+    text = str(value)
+    if option.choices and text not in option.choices:
+        raise InvalidInput(
+            f"{source}: {text!r} is not known.", hint="Use one of: " + ", ".join(option.choices) + "."
+        )
+    return text
+
+
+class DefaultStore(NamedTuple):
+    """The store that is opened when none is named, and the others that could have been meant."""
+
+    path: str
+    others: tuple[str, ...]
+    reason: str
+
+
+def default_store() -> DefaultStore:
+    """Choose the store to open when neither ``--db`` nor ``MIMIR_DB_PATH`` names one.
+
+    The first of the known places that holds data wins; an empty file never hides a full one.
+    """
+    folder = os.path.join(home(), ".mimir", "data")
+    places = [
+        os.path.join(folder, "mimir.db"),
+        os.path.join(folder, "perseus-vault.db"),
+        os.path.join(folder, "mneme.db"),
+        os.path.join(home(), "mimir.db"),
+    ]
+    filled = [place for place in places if _size(place) > 0]
+    if not filled:
+        return DefaultStore(places[0], (), "the default place; nothing is stored yet")
+    reason = "the default place" if filled[0] == places[0] else "an existing store was found there"
+    return DefaultStore(filled[0], tuple(filled[1:]), reason)
+
+
+def home() -> str:
+    """Return the user's home folder.
+
+    Raises:
+        InvalidInput: neither HOME nor USERPROFILE is set.
+    """
+    folder = os.environ.get("HOME") or os.environ.get("USERPROFILE")
+    if not folder:
+        raise InvalidInput(
+            "There is no home folder: neither HOME nor USERPROFILE is set.",
+            hint="Name the store with --db or MIMIR_DB_PATH.",
+        )
+    return folder
+
+
+def expand(path: str) -> str:
+    """Return ``path`` with a leading ``~`` replaced by the home folder."""
+    if path == "~" or path.startswith(("~/", "~\\")):
+        return os.path.join(home(), path[2:]) if len(path) > 1 else home()
+    return path
+
+
+def environment_for_child(**changes: str) -> dict[str, str]:
+    """Return a copy of the environment with ``changes``, for a process that is started."""
+    return {**os.environ, **changes}
+
+
+def option(field: str) -> Option:
+    """Return the declaration of one setting by its field name."""
+    return _BY_FIELD[field]
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+IS_WINDOWS: Final = sys.platform == "win32"

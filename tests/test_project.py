@@ -1,0 +1,124 @@
+"""Promises of the project's own files: pins, layers that linters cannot see, one version."""
+
+import ast
+import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import mimir
+
+ROOT = Path(__file__).resolve().parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PIN_FILES = ["core", "dev"]
+
+PIN = re.compile(r"([a-z0-9][a-z0-9-]*)==(\S+)(?: ; [^\\]+)? \\")
+HASH = re.compile(r" {4}--hash=sha256:[0-9a-f]{64}(?: \\)?")
+
+
+def lines_of(name: str) -> list[str]:
+    return (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+
+
+def pins_of(name: str) -> set[str]:
+    """Return the pins of a requirement file with their markers."""
+    return {line.removesuffix(" \\") for line in lines_of(name) if not line.startswith(" ")}
+
+
+def distributions_of(name: str) -> set[str]:
+    return {pin.partition("==")[0] for pin in pins_of(name)}
+
+
+def normalised(requirement: str) -> str:
+    """Return the distribution name of a requirement as pins spell it."""
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert name is not None
+    return re.sub(r"[-_.]+", "-", name[0]).lower()
+
+
+@pytest.mark.parametrize("name", PIN_FILES)
+def test_requirement_files_hold_pins_with_hashes_and_nothing_else(name: str) -> None:
+    lines = lines_of(name)
+    assert lines
+    strange = [line for line in lines if not (PIN.fullmatch(line) or HASH.fullmatch(line))]
+    assert strange == []
+
+
+@pytest.mark.parametrize("name", PIN_FILES)
+def test_every_pin_has_a_hash(name: str) -> None:
+    lines = lines_of(name)
+    bare = [
+        line
+        for line, following in zip(lines, [*lines[1:], ""], strict=True)
+        if PIN.fullmatch(line) and not HASH.fullmatch(following)
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize("name", PIN_FILES)
+def test_plain_apsw_is_never_installed_beside_the_encrypting_one(name: str) -> None:
+    assert "apsw-sqlite3mc" in distributions_of(name)
+    assert "apsw" not in distributions_of(name)
+
+
+def test_the_core_pins_are_among_the_dev_pins() -> None:
+    assert distributions_of("core") < distributions_of("dev")
+    versions = {pin.partition(" ; ")[0] for pin in pins_of("dev")}
+    assert {pin.partition(" ; ")[0] for pin in pins_of("core")} <= versions
+
+
+def test_every_declared_dependency_is_pinned() -> None:
+    project = PYPROJECT["project"]
+    core = {
+        normalised(requirement)
+        for requirement in project["dependencies"] + PYPROJECT["build-system"]["requires"]
+    }
+    extras = {
+        normalised(requirement)
+        for extra in ("server", "documents", "dev")
+        for requirement in project["optional-dependencies"][extra]
+    }
+    assert core <= distributions_of("core")
+    assert extras - {project["name"]} <= distributions_of("dev")
+
+
+def test_the_installed_version_is_the_one_in_the_package() -> None:
+    assert importlib.metadata.version("mimir-local") == mimir.__version__
+
+
+def test_the_changelog_has_a_section_for_the_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## [{mimir.__version__}]" in changelog
+
+
+def test_only_the_configuration_reads_the_environment() -> None:
+    readers = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "mimir").rglob("*.py")
+        if reads_environment(ast.parse(path.read_text(encoding="utf-8")))
+    }
+    assert readers == {"mimir/config.py"}
+
+
+def reads_environment(tree: ast.AST) -> bool:
+    """Tell whether a module names an environment accessor of `os`."""
+    accessors = {"environ", "environb", "getenv", "getenvb"}
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr in accessors)
+        or (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "os"
+            and any(alias.name in accessors for alias in node.names)
+        )
+        for node in ast.walk(tree)
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import os\nos.environ['A']", "from os import getenv", "import os as o\no.getenv('A')"],
+)
+def test_the_environment_scan_sees_every_spelling(source: str) -> None:
+    assert reads_environment(ast.parse(source))
