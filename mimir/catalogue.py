@@ -1,0 +1,178 @@
+"""The catalogue: every operation as data, made from the declarations and read by all faces.
+
+`build_catalogue` introspects the functions and is run by ``scripts/generate.py``; `load_catalogue` reads what it wrote,
+so that a server or a command starts without introspection.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from mimir.operation import REGISTRY, TOOL_PREFIX, Doc, Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CATALOGUE_PATH: Final = os.path.join(os.path.dirname(__file__), "catalogue.json")
+
+OPERATION_MODULES: Final = ("entities", "search", "ops", "lifecycle")
+"""The modules of `mimir.operations`, in the order in which their tools are listed."""
+
+
+def load_catalogue() -> dict[str, Any]:
+    """Return the entry of every operation by name, as written by ``scripts/generate.py``."""
+    with open(CATALOGUE_PATH, encoding="utf-8") as file:
+        catalogue: dict[str, Any] = json.load(file)
+    return catalogue
+
+
+def load_function(entry: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return the function of a catalogue entry, importing only the module that declares it."""
+    import importlib
+
+    function: Callable[..., Any] = getattr(importlib.import_module(entry["module"]), entry["function"])
+    return function
+
+
+def build_catalogue() -> dict[str, Any]:
+    """Describe every declared operation: its tool as clients see it, and how its arguments are read."""
+    import importlib
+
+    for module in OPERATION_MODULES:
+        importlib.import_module(f"mimir.operations.{module}")
+    return {name: _describe(declared) for name, declared in REGISTRY.items()}
+
+
+def _describe(declared: Operation) -> dict[str, Any]:
+    import inspect
+    import typing
+
+    function = declared.function
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    properties: dict[str, Any] = {}
+    notes: dict[str, Any] = {}
+    aliases: dict[str, str] = {}
+    required: list[str] = []
+    for parameter in parameters:
+        schema, doc = _parameter_schema(hints[parameter.name])
+        if parameter.default is inspect.Parameter.empty:
+            required.append(parameter.name)
+        elif parameter.default is not None:
+            schema["default"] = list(parameter.default) if parameter.default == () else parameter.default
+        properties[parameter.name] = schema
+        notes[parameter.name] = {
+            name: True
+            for name, is_set in (
+                ("json", doc.json),
+                ("open", bool(doc.suggested)),
+                ("clamp", doc.clamp),
+                ("positional", doc.positional or parameter.default is inspect.Parameter.empty),
+            )
+            if is_set
+        }
+        aliases.update(dict.fromkeys(doc.aliases, parameter.name))
+    docstring = inspect.getdoc(function) or ""
+    input_schema: dict[str, Any] = {"type": "object", "properties": properties}
+    if required:
+        input_schema["required"] = required
+    input_schema["additionalProperties"] = False
+    return {
+        "tool": {
+            "name": TOOL_PREFIX + declared.name,
+            "title": declared.title,
+            "description": _description(docstring),
+            "inputSchema": input_schema,
+            "outputSchema": output_schema(hints["return"]),
+            "annotations": {
+                "readOnlyHint": declared.effect == "read",
+                "destructiveHint": declared.effect in ("archive", "destroy"),
+                "idempotentHint": declared.idempotent,
+                "openWorldHint": declared.open_world,
+            },
+        },
+        "module": function.__module__,
+        "function": function.__name__,
+        "family": declared.family,
+        "profile": declared.profile,
+        "effect": declared.effect,
+        "long": declared.long,
+        "parameters": notes,
+        "aliases": aliases,
+        "example": dict(declared.example),
+    }
+
+
+def _description(docstring: str) -> str:
+    """Return the docstring up to its ``Raises:`` section as running text."""
+    text = docstring.split("\nRaises:", 1)[0]
+    return " ".join(text.split())
+
+
+def _parameter_schema(hint: Any) -> tuple[dict[str, Any], Doc]:  # noqa: ANN401 - any type annotation
+    import types
+    import typing
+
+    if typing.get_origin(hint) is typing.Annotated:
+        inner, doc = typing.get_args(hint)[:2]
+    else:
+        inner, doc = hint, Doc("")
+    if typing.get_origin(inner) in (typing.Union, types.UnionType):
+        inner = next(part for part in typing.get_args(inner) if part is not type(None))
+    schema: dict[str, Any] = {"type": "string" if doc.json else _json_type(inner)}
+    if typing.get_origin(inner) is typing.Literal:
+        schema["enum"] = list(typing.get_args(inner))
+    elif doc.suggested:
+        schema["enum"] = list(doc.suggested)
+    if schema["type"] == "array":
+        schema["items"] = {"type": "string"}
+    for word, bound in (("minimum", doc.minimum), ("maximum", doc.maximum)):
+        if bound is not None:
+            schema[word] = bound
+    schema["description"] = doc.text
+    if doc.properties:
+        schema["properties"] = dict(doc.properties)
+    return schema, doc
+
+
+def _json_type(inner: Any) -> str:  # noqa: ANN401 - any type annotation
+    import collections.abc
+    import typing
+
+    origin = typing.get_origin(inner) or inner
+    names = {
+        typing.Literal: "string",
+        str: "string",
+        int: "integer",
+        float: "number",
+        bool: "boolean",
+        collections.abc.Sequence: "array",
+        collections.abc.Mapping: "object",
+    }
+    return names[origin]
+
+
+def output_schema(result: Any) -> dict[str, Any]:  # noqa: ANN401 - any Struct class
+    """Return the JSON schema of a result type, with every definition in place and no ``$ref`` left."""
+    import msgspec
+
+    (schema,), definitions = msgspec.json.schema_components([result])
+    resolved: dict[str, Any] = _resolve(schema, definitions)
+    return resolved
+
+
+def _resolve(schema: Any, definitions: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any part of a JSON schema
+    if isinstance(schema, list):
+        return [_resolve(part, definitions) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _resolve(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
+    kept = {name: _resolve(part, definitions) for name, part in schema.items() if name not in ("title", "description")}
+    choices = kept.get("anyOf")
+    if choices and all(set(choice) == {"type"} for choice in choices):
+        return {"type": sorted(choice["type"] for choice in choices)}
+    return kept

@@ -1,0 +1,270 @@
+"""The engine: a store, an embedder, a clock and settings, put together; what every operation works on."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Self
+
+import msgspec
+
+from mimir.clock import Clock, SystemClock
+from mimir.config import Settings, load_settings
+from mimir.errors import MimirError, Unavailable
+from mimir.model import Entity
+from mimir.rules.layers import boosted, raised_layer
+from mimir.rules.text import searchable_text
+from mimir.store import open_store
+
+if TYPE_CHECKING:
+    from mimir.embedding import Embedder
+    from mimir.store import Store
+
+TOUCH_DELAY_S: Final = 0.5
+"""How long the use of a memory may wait in this process before it is written down, in seconds."""
+
+EMBED_DELAY_S: Final = 0.3
+"""How long after the last write the background embedding starts, in seconds."""
+
+EMBED_BATCH: Final = 32
+"""Passages that one turn of embedding takes: a fraction of a second, so that a reader or the end need not wait long."""
+
+LEASE_MS: Final = 60_000
+
+_open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+class Engine:
+    """Everything an operation needs. Open it with `open`, use it from any thread, close it when done."""
+
+    def __init__(
+        self, settings: Settings, store: Store, clock: Clock, embedder: Embedder | None, no_embedder: str = ""
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.clock = clock
+        self.embedder = embedder
+        self.no_embedder = no_embedder
+        self.worker_failure: MimirError | None = None
+        self._uses: dict[int, tuple[int, int]] = {}
+        self._wake = threading.Condition()
+        self._flush_at: float | None = None
+        self._embed_at: float | None = None
+        self._worker: threading.Thread | None = None
+        self._closing = False
+        _open_engines.add(self)
+
+    @classmethod
+    def open(
+        cls,
+        db: str | None = None,
+        *,
+        clock: Clock | None = None,
+        embedder: Embedder | None = None,
+        **settings: object,
+    ) -> Self:
+        """Open the store at ``db``, or at the default place, and return the engine on it.
+
+        ``settings`` are fields of `mimir.config.Settings`; what is not given comes from the environment or the
+        defaults. ``clock`` and ``embedder`` replace the system's clock and the bundled model.
+
+        Raises:
+            InvalidInput: a setting is not valid.
+            StorageFailure: the file cannot be opened, is damaged or belongs to another program.
+            Busy: another process holds it too long.
+        """
+        resolved = load_settings(db=db, **settings)
+        store = open_store(resolved)
+        reason = ""
+        if embedder is None:
+            from mimir.embedding import load_embedder, why_unavailable
+
+            reason = "embedding is switched off" if resolved.embedding == "off" else why_unavailable() or ""
+            embedder = None if reason else load_embedder()
+        return cls(resolved, store, clock or SystemClock(), embedder, reason)
+
+    def __enter__(self) -> Self:
+        """Return the engine itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the engine."""
+        self.close()
+
+    def close(self) -> None:
+        """Write down what is held in memory and release the store; closing twice is harmless."""
+        with self._wake:
+            if self._closing:
+                return
+            self._closing = True
+            self._wake.notify_all()
+        if self._worker is not None:
+            self._worker.join()
+        try:
+            self.flush_uses()
+        finally:
+            self.store.close()
+            _open_engines.discard(self)
+
+    @contextmanager
+    def writing(self) -> Iterator[int]:
+        """Hold the write lock, with the uses so far written down; yields the present time in milliseconds."""
+        with self.store.writing():
+            self.flush_uses()
+            yield self.clock.now_ms()
+
+    def require_embedder(self) -> Embedder:
+        """Return the embedder.
+
+        Raises:
+            Unavailable: there is none, and the message says why.
+        """
+        if self.embedder is None:
+            raise Unavailable(
+                f"No embedding backend available: {self.no_embedder}.",
+                hint="Use mode fts5, or pip install onnxruntime tokenizers and start without --embedding off.",
+            )
+        return self.embedder
+
+    def note_uses(self, numbers: Sequence[int]) -> None:
+        """Remember that entities were recalled; written down within a second, or with the next write."""
+        if self.settings.read_only or not numbers:
+            return
+        now = self.clock.now_ms()
+        with self._wake:
+            for number in numbers:
+                self._uses[number] = (self._uses.get(number, (0, 0))[0] + 1, now)
+            if self._flush_at is None:
+                self._flush_at = time.monotonic() + TOUCH_DELAY_S
+        self._start_worker()
+
+    def note_pending(self) -> None:
+        """Let the background embedding start when the writing pauses."""
+        if self.embedder is None:
+            return
+        with self._wake:
+            self._embed_at = time.monotonic() + EMBED_DELAY_S
+        self._start_worker()
+
+    def flush_uses(self) -> None:
+        """Write down the uses of memories that are held back: count, time, strength and layer."""
+        with self._wake:
+            uses, self._uses, self._flush_at = self._uses, {}, None
+        if not uses:
+            return
+        with self.store.writing():
+            for stored in self.store.load(uses).values():
+                count, last = uses[stored.number]
+                entity = stored.entity
+                retrievals = entity.retrieval_count + count
+                strength = entity.decay_score
+                for _ in range(min(count, 4)):
+                    strength = boosted(strength)
+                used = msgspec.structs.replace(
+                    entity,
+                    retrieval_count=retrievals,
+                    last_accessed_unix_ms=max(last, entity.last_accessed_unix_ms),
+                    decay_score=strength,
+                    layer=raised_layer(entity.layer, retrievals),
+                )
+                self.store.update_use(stored.number, used)
+
+    def embed_pending(self, budget_s: float | None = None) -> int:
+        """Embed what waits for a vector, newest first, for at most ``budget_s`` seconds; return how many got one."""
+        embedder = self.require_embedder()
+        model = self.store.model_number(embedder.model_id, embedder.dimensions)
+        until = None if budget_s is None else time.monotonic() + budget_s
+        done = 0
+        while until is None or time.monotonic() < until:
+            now = self.clock.now_ms()
+            with self.store.writing():
+                leased = self.store.lease_pending(EMBED_BATCH, now, now + LEASE_MS)
+            if not leased:
+                break
+            texts = self.passage_texts(leased)
+            vectors = embedder.embed([texts.get(passage, "") for passage in leased])
+            with self.store.writing():
+                done += self.store.add_vectors(model, leased, vectors)
+            if self._closing:
+                break
+        return done
+
+    def embed_owners(self, numbers: Sequence[int]) -> int:
+        """Embed all passages of entities now, whoever has leased them; return the number of entities."""
+        for number in numbers:
+            self.embed_owner(number)
+        return len(numbers)
+
+    def embed_owner(self, number: int, text: str | None = None) -> None:
+        """Embed all passages of one entity now, each as ``text`` if that is given."""
+        embedder = self.require_embedder()
+        model = self.store.model_number(embedder.model_id, embedder.dimensions)
+        with self.store.writing():
+            passages = self.store.make_pending(number)
+        texts = self.passage_texts(passages)
+        vectors = embedder.embed([texts[passage] if text is None else text for passage in passages])
+        with self.store.writing():
+            self.store.add_vectors(model, passages, vectors)
+
+    def passage_texts(self, passages: Sequence[int]) -> dict[int, str]:
+        """Return the text of passages by id."""
+        spans = self.store.load_passages(passages)
+        owners = {owner for owner, _ in spans.values()}
+        entities = {number: stored.entity for number, stored in self.store.load([o for o in owners if o > 0]).items()}
+        past = self.store.load_versions([-owner for owner in owners if owner < 0])
+        entities.update((-number, version.entity) for number, (_, version) in past.items())
+        texts = {owner: text_of(entity) for owner, entity in entities.items()}
+        return {
+            passage: texts[owner][span.start : span.start + span.length]
+            for passage, (owner, span) in spans.items()
+            if owner in texts
+        }
+
+    def _start_worker(self) -> None:
+        with self._wake:
+            if self._worker is None and not self._closing:
+                self._worker = threading.Thread(target=self._work, name="mimir-upkeep", daemon=True)
+                self._worker.start()
+            self._wake.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                if self._closing:
+                    return
+                now = time.monotonic()
+                flush = self._flush_at is not None and self._flush_at <= now
+                embed = self._embed_at is not None and self._embed_at <= now
+                if not (flush or embed):
+                    due = [at - now for at in (self._flush_at, self._embed_at) if at is not None]
+                    self._wake.wait(min(due, default=None))
+                    continue
+                if embed:
+                    self._embed_at = None
+            # A failure here (a full disk, a busy file) loses no memory: the uses are a statistic, and what waits for a
+            # vector stays marked as waiting.
+            try:
+                if flush:
+                    self.flush_uses()
+                if embed:
+                    self.embed_pending()
+            except MimirError as error:
+                self.worker_failure = error
+
+
+def text_of(entity: Entity) -> str:
+    """Return the searchable text of an entity: the values of its body."""
+    try:
+        return searchable_text(msgspec.json.decode(entity.body_json))
+    except msgspec.DecodeError:
+        return entity.body_json
+
+
+@atexit.register
+def _close_all() -> None:
+    for engine in list(_open_engines):
+        engine.close()

@@ -1,0 +1,353 @@
+"""The nouns: what is stored, what is asked and what is answered. Frozen, keyword-only, no behaviour but `wire`.
+
+Times are integer milliseconds since 1970 UTC, scores are floats in 0..1. A field that is `UNSET` is left out of the
+wire form.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+Json: TypeAlias = Any
+"""Any JSON value: the only place where the type of a value is left open."""
+
+Mode: TypeAlias = Literal["fts5", "dense", "hybrid"]
+Fusion: TypeAlias = Literal["score", "rrf"]
+Dedup: TypeAlias = Literal["off", "exact", "similar"]
+
+
+class Link(Struct, frozen=True, kw_only=True):
+    """One directed edge from the entity that holds it."""
+
+    target_id: str
+    relationship: str
+    weight: float
+
+
+class Entity(Struct, frozen=True, kw_only=True):
+    """One memory as it is now, or as a version of it was."""
+
+    id: str
+    category: str
+    key: str
+    body_json: str
+    status: str = "active"
+    type: str = "insight"
+    tags: tuple[str, ...] = ()
+    decay_score: float = 1.0
+    retrieval_count: int = 0
+    layer: str = "buffer"
+    topic_path: str = ""
+    archived: bool = False
+    archive_reason: str = ""
+    links: tuple[Link, ...] = ()
+    verified: bool = False
+    source: str = "agent"
+    always_on: bool = False
+    certainty: float = 0.5
+    workspace_hash: str = ""
+    agent_id: str = ""
+    visibility: str = "workspace"
+    created_at_unix_ms: int = 0
+    last_accessed_unix_ms: int = 0
+    recorded_at_unix_ms: int = 0
+    valid_from_unix_ms: int | None = None
+    valid_to_unix_ms: int | None = None
+
+
+class Stored(Struct, frozen=True, kw_only=True):
+    """An entity together with what only the store knows of it.
+
+    `number` is its handle for passages and links, `passages` how many its text is split into, `score_floor` the
+    strength below which no pass may take it, `archived_at_unix_ms` when it left recall.
+    """
+
+    number: int
+    entity: Entity
+    score_floor: float | None = None
+    passages: int = 1
+    archived_at_unix_ms: int | None = None
+
+
+class Version(Struct, frozen=True, kw_only=True):
+    """What an entity was in the half-open interval [recorded, invalidated).
+
+    `amended` tells that the change which closed it replaced the same assertion (its validity, status or text was put
+    right) rather than adding a later one beside it.
+    """
+
+    version_id: str
+    entity: Entity
+    invalidated_at_unix_ms: int
+    superseded_by: str
+    amended: bool
+
+
+class Passage(Struct, frozen=True, kw_only=True, gc=False):
+    """A span of an entity's text: `start` and `length` in characters."""
+
+    start: int
+    length: int
+
+
+class Filter(Struct, frozen=True, kw_only=True):
+    """Which entities a read may return. None means that the field is not looked at.
+
+    `caller` is the identity for private memories, which `every_caller` lifts for upkeep; `valid_at` is the instant
+    at which a fact must hold; `past_versions` lets closed versions through as owners of passages.
+    """
+
+    category: str | None = None
+    excluded_categories: tuple[str, ...] = ()
+    type: str | None = None
+    workspace_hash: str | None = None
+    agent_id: str | None = None
+    layer: str | None = None
+    topic_path: str | None = None
+    min_decay: float = 0.0
+    always_on: bool | None = None
+    include_archived: bool = False
+    caller: str = ""
+    every_caller: bool = False
+    valid_at: int | None = None
+    past_versions: bool = False
+
+
+class Candidate(Struct, frozen=True, kw_only=True, gc=False):
+    """A passage that one arm found, with the arm's raw score.
+
+    `owner` is the number of an entity, or the negative number of one of its past versions; `passages` counts how many
+    the owner has.
+    """
+
+    passage: int
+    owner: int
+    passages: int
+    score: float
+
+
+class Hit(Entity, frozen=True, kw_only=True):
+    """An entity that recall returned, with the reasons for its place."""
+
+    score: float = 0.0
+    evidence: str = ""
+    age_days: float = 0.0
+    scores: dict[str, float] | UnsetType = UNSET
+    confidence: float | UnsetType = UNSET
+    version_id: str | UnsetType = UNSET
+    invalidated_at_unix_ms: int | UnsetType = UNSET
+
+
+class Recalled(Struct, frozen=True, kw_only=True):
+    """The answer of a recall: hits in order, and how they were found.
+
+    `arms` maps each arm that ran to its number of candidates; `pending` counts passages without a vector yet;
+    `degraded` says in words which arm could not run.
+    """
+
+    items: tuple[Hit, ...]
+    total: int
+    mode: str
+    arms: dict[str, int]
+    pending: int | UnsetType = UNSET
+    degraded: str | UnsetType = UNSET
+    low_relevance: bool | UnsetType = UNSET
+    variants: int | UnsetType = UNSET
+    context: str | UnsetType = UNSET
+
+    def wire(self) -> dict[str, Json]:
+        """Return the JSON form, each item with the keys of its body lifted beside its own."""
+        plain: dict[str, Json] = msgspec.to_builtins(self)
+        plain["items"] = [lift(item) for item in plain["items"]]
+        return plain
+
+
+class Remembered(Struct, frozen=True, kw_only=True):
+    """What remember did: `created`, `updated`, or merged into the memory that `id` names."""
+
+    id: str
+    action: str
+    category: str
+    key: str
+    similar_to: tuple[Similar, ...] | UnsetType = UNSET
+
+
+class Similar(Struct, frozen=True, kw_only=True):
+    """An older memory whose text resembles a new one; `similarity` is the Jaccard index of their trigrams."""
+
+    id: str
+    key: str
+    similarity: float
+
+
+class RememberedMany(Struct, frozen=True, kw_only=True):
+    """How many memories a bulk write created, updated and left as they were."""
+
+    created: int
+    updated: int
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """One entity in full, as get_entity shows it."""
+
+    id: str
+    category: str
+    key: str
+    body_json: str
+    status: str
+    entity_type: str
+    tags: tuple[str, ...]
+    decay_score: float
+    retrieval_count: int
+    layer: str
+    always_on: bool
+    certainty: float
+    created_at_unix_ms: int
+    last_accessed_unix_ms: int
+    topic_path: str
+    archived: bool
+    archive_reason: str
+    links: tuple[Link, ...]
+    verified: bool
+    source: str
+    workspace_hash: str
+    agent_id: str
+    visibility: str
+    recorded_at_unix_ms: int
+    valid_from_unix_ms: int | None
+    valid_to_unix_ms: int | None
+
+
+class AsOf(Struct, frozen=True, kw_only=True):
+    """What was believed about one key at an instant; only the first fields are set when nothing was."""
+
+    found: bool
+    category: str
+    key: str
+    as_of_unix_ms: int
+    valid_at_unix_ms: int | UnsetType = UNSET
+    id: str | UnsetType = UNSET
+    body_json: str | UnsetType = UNSET
+    status: str | UnsetType = UNSET
+    entity_type: str | UnsetType = UNSET
+    archived: bool | UnsetType = UNSET
+    workspace_hash: str | UnsetType = UNSET
+    recorded_at_unix_ms: int | UnsetType = UNSET
+    invalidated_at_unix_ms: int | None | UnsetType = UNSET
+    valid_from_unix_ms: int | None | UnsetType = UNSET
+    valid_to_unix_ms: int | None | UnsetType = UNSET
+
+
+class PastVersion(Entity, frozen=True, kw_only=True):
+    """One closed version of an entity; it was current in [recorded, invalidated)."""
+
+    version_id: str
+    invalidated_at_unix_ms: int
+    superseded_by: str
+
+
+class History(Struct, frozen=True, kw_only=True):
+    """The trail of closed versions, newest first; `total` counts the whole trail, `returned` this page."""
+
+    category: str
+    key: str
+    versions: tuple[PastVersion, ...]
+    total: int
+    returned: int
+    limit: int
+    offset: int
+
+    def wire(self) -> dict[str, Json]:
+        """Return the JSON form, each version with the keys of its body lifted beside its own."""
+        plain: dict[str, Json] = msgspec.to_builtins(self)
+        plain["versions"] = [lift(item) for item in plain["versions"]]
+        return plain
+
+
+class Forgotten(Struct, frozen=True, kw_only=True):
+    """Whether a live entity was archived by the call; both words say the same."""
+
+    found: bool
+    archived: bool
+    category: str
+    key: str
+
+
+class Embedded(Struct, frozen=True, kw_only=True):
+    """How many entities got a vector, and in batch mode what went wrong for which."""
+
+    embedded: int
+    id: str | UnsetType = UNSET
+    dimensions: int | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    batch_category: str | UnsetType = UNSET
+    errors: tuple[str, ...] | UnsetType = UNSET
+
+
+class ContextBlock(Struct, frozen=True, kw_only=True):
+    """A block of Markdown to put before a prompt, twice, since clients read either key."""
+
+    markdown: str
+    context: str
+    total_chars: int
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """Whether the store answers, and which file it is."""
+
+    status: Literal["healthy", "unhealthy"]
+    db_path: str
+    detail: str | UnsetType = UNSET
+
+
+class Stats(Struct, frozen=True, kw_only=True):
+    """Counts over the whole store; the totals include archived entities, `active_entities` does not."""
+
+    total_entities: int
+    active_entities: int
+    by_category: dict[str, int]
+    by_type: dict[str, int]
+    by_layer: dict[str, int]
+    total_journal_events: int
+    total_state_entries: int
+    total_versions: int
+    total_links: int
+    passages: int
+    embedded: int
+    pending_embeddings: int
+    db_file_size_bytes: int
+    oldest_unix_ms: int | None
+    newest_unix_ms: int | None
+
+
+class Reindexed(Struct, frozen=True, kw_only=True):
+    """How many live entities the rebuilt text index holds."""
+
+    reindexed: int
+
+
+RETIRED_STATUSES = frozenset({"deprecated", "superseded", "expired", "invalidated"})
+"""Statuses that take a memory out of default recall."""
+
+
+def is_live(entity: Entity) -> bool:
+    """Tell whether an entity takes part in default recall, whatever its validity in time."""
+    return not entity.archived and entity.status not in RETIRED_STATUSES
+
+
+_SYSTEM_FIELDS = frozenset(Entity.__struct_fields__) | frozenset(Hit.__struct_fields__)
+
+
+def lift(item: dict[str, Json]) -> dict[str, Json]:
+    """Return ``item`` with the top-level keys of its JSON-object body added, never replacing one of its own."""
+    try:
+        body = msgspec.json.decode(item["body_json"])
+    except msgspec.DecodeError:
+        return item
+    if not isinstance(body, dict):
+        return item
+    lifted = {key: value for key, value in body.items() if key not in _SYSTEM_FIELDS}
+    return {**lifted, **item}

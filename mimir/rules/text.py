@@ -1,0 +1,113 @@
+"""From a body to the text that is searched: its values, its passages, its words for the index."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mimir.model import Json, Passage
+
+PASSAGE_PIECES: Final = 200
+"""Most word pieces in one passage; the embedding model reads at most 256."""
+
+# Scripts that write words without spaces between them: Thai, Lao, Myanmar, Khmer, Hiragana, Katakana, Han, Hangul is
+# spaced and stays out.
+_UNSEGMENTED: Final = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\uff66-\uff9f\U00020000-\U0003134f"
+)
+_UNSEGMENTED_RUN: Final = re.compile(f"[{_UNSEGMENTED}]+")
+_PIECE: Final = re.compile(rf"[{_UNSEGMENTED}]|[^\W_]+|[^\s\w]|_")
+_BREAKS: Final = (re.compile(r"\n\s*\n"), re.compile(r"(?<=[.!?。！？])\s+|\n|(?<=[。！？])"), re.compile(r"\s+"))
+
+_LETTERS_PER_PIECE: Final = 4
+"""English words of the model's vocabulary average more; splitting too early is harmless, too late loses text."""
+
+
+def searchable_text(body: Json) -> str:
+    """Return the values of a JSON body as plain text, one per line, without key names or punctuation of JSON.
+
+    Numbers are kept, booleans and null are not: they carry no meaning without their key.
+    """
+    if isinstance(body, str):
+        return body
+    lines: list[str] = []
+    _collect(body, lines)
+    return "\n".join(lines)
+
+
+def _collect(value: Json, lines: list[str]) -> None:
+    # An explicit stack: a body may nest deeper than the interpreter's recursion limit allows.
+    stack = [value]
+    while stack:
+        current = stack.pop()
+        if isinstance(current, str):
+            if current:
+                lines.append(current)
+        elif isinstance(current, dict):
+            stack.extend(reversed(list(current.values())))
+        elif isinstance(current, list):
+            stack.extend(reversed(current))
+        elif isinstance(current, (int, float)) and not isinstance(current, bool):
+            lines.append(str(current))
+
+
+def estimated_pieces(text: str) -> int:
+    """Return about how many word pieces the embedding model makes of ``text``, without loading it."""
+    return sum(1 + (len(piece) - 1) // _LETTERS_PER_PIECE for piece in _PIECE.findall(text))
+
+
+def split_passages(text: str) -> tuple[Passage, ...]:
+    """Split ``text`` at paragraphs, sentences or words into passages of at most about 200 word pieces.
+
+    Short texts give one passage that covers all of it; the empty text gives one empty passage.
+    """
+    # One piece takes at least one character, so short texts need no counting.
+    if len(text) <= PASSAGE_PIECES or estimated_pieces(text) <= PASSAGE_PIECES:
+        return (Passage(start=0, length=len(text)),)
+    passages: list[Passage] = []
+    start = end = pieces = 0
+    for unit_start, unit_end in _units(text, 0, len(text), 0):
+        cost = estimated_pieces(text[unit_start:unit_end])
+        if pieces and pieces + cost > PASSAGE_PIECES:
+            passages.append(Passage(start=start, length=end - start))
+            start, pieces = unit_start, 0
+        pieces += cost
+        end = unit_end
+    passages.append(Passage(start=start, length=len(text) - start))
+    return tuple(passages)
+
+
+def _units(text: str, start: int, end: int, level: int) -> list[tuple[int, int]]:
+    """Return spans that cover text[start:end], each within the bound, cut at the coarsest break that allows it."""
+    if estimated_pieces(text[start:end]) <= PASSAGE_PIECES:
+        return [(start, end)]
+    if level == len(_BREAKS):
+        return [(at, min(at + PASSAGE_PIECES, end)) for at in range(start, end, PASSAGE_PIECES)]
+    cuts = [match.end() for match in _BREAKS[level].finditer(text, start, end) if match.end() < end]
+    units: list[tuple[int, int]] = []
+    for left, right in zip([start, *cuts], [*cuts, end], strict=True):
+        if right > left:
+            units.extend(_units(text, left, right, level + 1))
+    return units
+
+
+def segment(text: str) -> str:
+    """Return ``text`` with runs of unsegmented script turned into overlapping bigrams and their last character.
+
+    The index splits at spaces; bigrams make any two neighbouring characters findable, and the lone last character
+    lets a prefix query find every single one.
+    """
+    if text.isascii():
+        return text
+    return _UNSEGMENTED_RUN.sub(_bigrams, text)
+
+
+def _bigrams(match: re.Match[str]) -> str:
+    run = match.group()
+    return " " + " ".join(run[at : at + 2] for at in range(len(run))) + " "
+
+
+def is_unsegmented(word: str) -> bool:
+    """Tell whether ``word`` holds a character of a script that writes without spaces."""
+    return not word.isascii() and _UNSEGMENTED_RUN.search(word) is not None

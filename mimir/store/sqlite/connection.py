@@ -1,0 +1,208 @@
+"""SQLite connections: one per thread, safe defaults, transactions, and every failure by its right name."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import apsw
+
+from mimir.errors import Busy, Locked, MimirError, StorageFailure, Unavailable
+
+_LONGEST_PAUSE_S: Final = 0.02
+_STATEMENT_CACHE: Final = 200
+
+Rows = apsw.Cursor
+Setup = Callable[[apsw.Connection], None]
+
+
+class Database:
+    """One SQLite file, opened once per thread, with one writer of this process at a time."""
+
+    def __init__(self, path: str, *, durability: str, busy_timeout_ms: int) -> None:
+        self.path = path
+        self._synchronous = "FULL" if durability == "full" else "NORMAL"
+        self._busy_timeout_s = busy_timeout_ms / 1000
+        self._local = threading.local()
+        self._write_lock = threading.RLock()
+        self._opened: list[apsw.Connection] = []
+        self._opened_lock = threading.Lock()
+        self._closed = False
+        if getattr(apsw, "mc_version", None) is None:
+            raise Unavailable(
+                "The SQLite module in this environment cannot encrypt: plain 'apsw' replaced 'apsw-sqlite3mc'.",
+                hint="Run: pip uninstall -y apsw apsw-sqlite3mc && pip install apsw-sqlite3mc",
+            )
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """Return this thread's connection, opening it on first use."""
+        connection: apsw.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._open()
+            self._local.connection = connection
+        return connection
+
+    def execute(self, sql: str, bindings: tuple[Any, ...] | dict[str, Any] = ()) -> Rows:
+        """Run one statement on this thread's connection."""
+        return self.connection.execute(sql, bindings)
+
+    def execute_many(self, sql: str, rows: Any) -> None:  # noqa: ANN401 - any iterable of binding tuples
+        """Run one statement once per row of bindings."""
+        self.connection.executemany(sql, rows)
+
+    @contextmanager
+    def reading(self) -> Iterator[apsw.Connection]:
+        """Hold one consistent snapshot of the file; joins a transaction that is already open."""
+        connection = self.connection
+        with self.naming_failures():
+            if connection.in_transaction:
+                yield connection
+                return
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                _end(connection, "COMMIT")
+
+    @contextmanager
+    def writing(self) -> Iterator[apsw.Connection]:
+        """Hold the write lock from before the first read; commit at the end, roll back on any exception.
+
+        Raises:
+            Busy: another process held the lock longer than the bounded wait.
+        """
+        connection = self.connection
+        with self.naming_failures(), self._write_lock:
+            if connection.in_transaction:
+                yield connection
+                return
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                _end(connection, "ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def naming_failures(self) -> Iterator[None]:
+        """Turn each SQLite failure inside the block into the error of ours that says what to do."""
+        try:
+            yield
+        except apsw.Error as error:
+            raise named(error, self.path) from error
+
+    def close(self) -> None:
+        """Close the connections of all threads; the last one of the last process folds the log into the file."""
+        with self._opened_lock:
+            self._closed = True
+            connections, self._opened = self._opened, []
+        for connection in connections:
+            connection.close()
+        self._local = threading.local()
+
+    def _open(self) -> apsw.Connection:
+        with self.naming_failures():
+            connection = apsw.Connection(self.path, statementcachesize=_STATEMENT_CACHE)
+            try:
+                self._configure(connection)
+            except BaseException:
+                connection.close()
+                raise
+        with self._opened_lock:
+            if self._closed:
+                connection.close()
+                raise StorageFailure(
+                    f"The store {self.path} was closed.", hint="Open it again with Memory.open()."
+                )
+            self._opened.append(connection)
+        return connection
+
+    def _configure(self, connection: apsw.Connection) -> None:
+        connection.set_busy_handler(self._wait)
+        # A word in double quotes that is no column must be an error, not a string.
+        connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
+        connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
+        # Schema text of a foreign file must not be able to call functions with side effects.
+        connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+        connection.execute("PRAGMA temp_store=MEMORY")
+        connection.execute("PRAGMA cache_size=-16000")
+        connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        mode = connection.execute("PRAGMA journal_mode=WAL").get
+        if mode != "wal" and self.path != ":memory:":
+            raise StorageFailure(
+                f"The store {self.path} cannot use a write-ahead log (journal mode {mode!r}).",
+                hint="Move it to a local disk: network shares and read-only folders do not support it.",
+            )
+        # Checkpoint less often than the default 1,000 pages: a commit pays for the one it triggers.
+        connection.execute("PRAGMA wal_autocheckpoint=2000")
+
+    def _wait(self, tries: int) -> bool:
+        if tries == 0:
+            self._local.waiting_since = time.monotonic()
+        if time.monotonic() - self._local.waiting_since > self._busy_timeout_s:
+            return False
+        # Random pauses keep eight writers from waking together; short ones keep the lock from standing idle.
+        time.sleep(random.uniform(0.0002, min(_LONGEST_PAUSE_S, 0.001 * (tries + 1))))  # noqa: S311 - no secret
+        return True
+
+
+def _end(connection: apsw.Connection, word: str) -> None:
+    # A failure such as a full disk may have ended the transaction already.
+    if connection.in_transaction:
+        connection.execute(word)
+
+
+def named(error: apsw.Error, path: str) -> MimirError:
+    """Return the error of ours that names what an SQLite error means for the store at ``path``."""
+    text = str(error)
+    if isinstance(error, (apsw.BusyError, apsw.LockedError)):
+        return Busy(
+            f"Another process has held the store {path} for too long.",
+            hint="Try again; if it lasts, end the process that holds it or raise MIMIR_BUSY_TIMEOUT_MS.",
+        )
+    if isinstance(error, apsw.NotADBError):
+        return Locked(
+            f"{path} is not a plain Mimir store: it is encrypted or no database at all.",
+            hint="Name its key file with --encryption-key, or choose another file with --db.",
+        ) if _looks_encrypted(path) else StorageFailure(
+            f"{path} is not a database.", hint="Choose another file with --db; this one was left untouched."
+        )
+    if isinstance(error, apsw.CorruptError):
+        return StorageFailure(
+            f"The store {path} is damaged: {text}.",
+            hint="Restore a backup; keep the damaged file and its -wal file for rescue.",
+        )
+    if isinstance(error, apsw.ReadOnlyError):
+        return StorageFailure(
+            f"The store {path} is read-only.", hint="Give the file and its folder write permission."
+        )
+    if isinstance(error, apsw.FullError):
+        return StorageFailure(
+            f"The disk that holds {path} is full; the last change was not made.", hint="Free some space and try again."
+        )
+    if isinstance(error, apsw.CantOpenError):
+        return StorageFailure(
+            f"The store {path} cannot be opened.",
+            hint="Check that its folder exists and that you may read and write it.",
+        )
+    if isinstance(error, apsw.TooBigError):
+        return StorageFailure(f"A value is too big for the store {path}.", hint="Store less in one memory.")
+    return StorageFailure(f"The store {path} failed: {text}.", hint="Run: mimir doctor")
+
+
+def _looks_encrypted(path: str) -> bool:
+    # An encrypted file is whole pages of noise; a text file that was named by mistake has other sizes or plain bytes.
+    try:
+        size = os.path.getsize(path)
+        with open(path, "rb") as file:
+            head = file.read(512)
+    except OSError:
+        return False
+    return size >= 4096 and size % 512 == 0 and len(set(head)) > 150  # noqa: PLR2004 - noise has about 220 of 256

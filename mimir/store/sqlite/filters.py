@@ -1,0 +1,45 @@
+"""A filter as SQL: the one place that decides which rows a read may return."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mimir.model import RETIRED_STATUSES, Filter
+
+_RETIRED = ", ".join(f"'{status}'" for status in sorted(RETIRED_STATUSES))
+
+
+def conditions(filter_: Filter, alias: str = "e") -> tuple[str, list[Any]]:
+    """Return the WHERE text and bindings that hold exactly for the rows a filter lets through."""
+    tests: list[str] = []
+    bindings: list[Any] = []
+
+    def test(sql: str, *values: Any) -> None:  # noqa: ANN401 - any SQLite value
+        tests.append(sql.format(a=alias))
+        bindings.extend(values)
+
+    if filter_.category is not None:
+        test("{a}.category = ?", filter_.category)
+    elif filter_.excluded_categories:
+        marks = ", ".join("?" * len(filter_.excluded_categories))
+        test("{a}.category NOT IN (" + marks + ")", *filter_.excluded_categories)
+    for column in ("type", "workspace_hash", "agent_id", "layer"):
+        value = getattr(filter_, column)
+        if value is not None:
+            test("{a}." + column + " = ?", value)
+    if filter_.topic_path is not None:
+        # LIKE would treat % and _ in the path as wildcards.
+        test("substr({a}.topic_path, 1, ?) = ?", len(filter_.topic_path), filter_.topic_path)
+    if filter_.min_decay > 0:
+        test("{a}.decay_score >= ?", filter_.min_decay)
+    if filter_.always_on is not None:
+        test("{a}.always_on = ?", 1 if filter_.always_on else 0)
+    if not filter_.include_archived:
+        test("{a}.archived = 0")
+        test("{a}.status NOT IN (" + _RETIRED + ")")
+    if filter_.valid_at is not None:
+        test("({a}.valid_from_unix_ms IS NULL OR {a}.valid_from_unix_ms <= ?)", filter_.valid_at)
+        test("({a}.valid_to_unix_ms IS NULL OR {a}.valid_to_unix_ms > ?)", filter_.valid_at)
+    if not filter_.every_caller:
+        test("({a}.visibility <> 'private' OR {a}.agent_id = ?)", filter_.caller)
+    return " AND ".join(tests) or "1", bindings

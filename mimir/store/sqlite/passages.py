@@ -1,0 +1,51 @@
+"""Passages: which span of whose text each row of the text index and each vector stands for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from mimir.model import Filter, Passage
+from mimir.store.sqlite.connection import Database
+from mimir.store.sqlite.filters import conditions
+
+
+class PassageRows:
+    """The passage table of one store file."""
+
+    database: Database
+
+    def owners(self, ids: Iterable[int], filter_: Filter) -> dict[int, tuple[int, int]]:
+        """Return the owner of each passage, and the owner's number of passages, if a filter lets the owner through.
+
+        Past versions are owners too if the filter says so; theirs are negative numbers.
+        """
+        where, bindings = conditions(filter_)
+        select = "SELECT p.id, p.owner, e.passages FROM passages p CROSS JOIN"
+        chosen = "WHERE p.id IN (SELECT value FROM json_each(?)) AND"
+        listed = json.dumps(list(ids))
+        sql = f"{select} entities e ON e.number = p.owner {chosen} {where}"  # noqa: S608 - conditions() binds values
+        values: tuple[object, ...] = (listed, *bindings)
+        if filter_.past_versions:
+            sql += f" UNION ALL {select} versions e ON e.number = -p.owner {chosen} {where}"
+            values += values
+        return {row[0]: (row[1], row[2]) for row in self.database.execute(sql, values)}
+
+    def passages_of(self, owner: int) -> tuple[tuple[int, Passage], ...]:
+        """Return the passages of an entity, or of a version by its negative number, each with its id."""
+        rows = self.database.execute(
+            "SELECT id, start, length FROM passages WHERE owner = ? ORDER BY id", (owner,)
+        )
+        return tuple((row[0], Passage(start=row[1], length=row[2])) for row in rows)
+
+    def load_passages(self, ids: Iterable[int]) -> dict[int, tuple[int, Passage]]:
+        """Return the owner and span of passages by their ids; missing ones are left out."""
+        rows = self.database.execute(
+            "SELECT id, owner, start, length FROM passages WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(ids)),),
+        )
+        return {row[0]: (row[1], Passage(start=row[2], length=row[3])) for row in rows}
+
+    def next_number(self, table: str, column: str) -> int:
+        """Return the number that the next row of a table gets; only the holder of the write lock may rely on it."""
+        return 1 + int(self.database.execute(f"SELECT coalesce(max({column}), 0) FROM {table}").get)  # noqa: S608

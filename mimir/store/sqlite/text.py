@@ -1,0 +1,154 @@
+"""The text index: neutral queries to MATCH strings, ranked passages, substring fallback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import apsw
+
+from mimir.model import Candidate, Entity, Filter, Passage
+from mimir.rules.query import Query
+from mimir.rules.text import segment
+from mimir.store.sqlite.filters import conditions
+from mimir.store.sqlite.passages import PassageRows
+
+_COMMON_SHARE: Final = 4
+"""A term in more than one passage out of four is dropped when a rarer term exists: its BM25 weight is small, its cost is
+that of visiting them all."""
+_COMMON_FROM: Final = 20_000
+"""Passages below which no term is dropped: ranking them all is quick."""
+
+RANKED_MATCHES: Final = 8_192
+"""Most matches that one query ranks: BM25 costs about a microsecond for each."""
+
+_OVERFETCH: Final = 4
+_SUBSTRINGS: Final = 8
+_LIKE: Final = "e.body_json LIKE ? ESCAPE '\\' OR e.key LIKE ? ESCAPE '\\'"
+_WILDCARDS: Final = re.compile(r"[\\%_]")
+_ESCAPED: Final = r"\\\g<0>"
+
+
+IndexRow: TypeAlias = tuple[int, str, str, str, str]
+"""A passage's id, then the columns key, text, tags and topic as they are indexed."""
+
+
+def table_for(*, live: bool) -> str:
+    """Return the index that holds live memories, or the one of archived, retired and past ones."""
+    return "passage_text" if live else "past_text"
+
+
+def index_rows(
+    first: int, entity: Entity, text: str, passages: Sequence[Passage]
+) -> list[IndexRow]:
+    """Return the index rows of an entity's passages, whose ids start at ``first``."""
+    key, topic = segment(entity.key), segment(entity.topic_path)
+    tags = segment(" ".join(entity.tags)) if entity.tags else ""
+    if len(passages) == 1:
+        return [(first, key, segment(text), tags, topic)]
+    return [
+        (first + place, key, segment(text[part.start : part.start + part.length]), tags, topic)
+        for place, part in enumerate(passages)
+    ]
+
+
+def match_string(query: Query, *, prefix: bool = False, joined_by: str = "OR") -> str:
+    """Return the FTS5 expression of a query: every term quoted, so that no operator is left; as prefixes if asked."""
+    star = "*" if prefix else ""
+    terms = [f'"{word}"{star}' for word in query.words]
+    if joined_by == "OR":
+        terms += [f'"{" ".join(words)}"{star}' for words in query.phrases]
+    return f" {joined_by} ".join(terms)
+
+
+class TextIndex(PassageRows):
+    """The full-text indexes of one store file: live memories in one, everything past in the other."""
+
+    def match_text(
+        self, query: Query, filter_: Filter, limit: int, *, prefix: bool = False
+    ) -> tuple[list[Candidate], bool]:
+        """Return the live passages that match a query best by BM25, best first, and whether all matches were ranked.
+
+        When a query has more matches than can be ranked in a few milliseconds, the newest of them compete, and with
+        them the newest that hold every word.
+        """
+        query = query if prefix else self._without_common(query)
+        expression = match_string(query, prefix=prefix)
+        if not expression:
+            return [], True
+        found, complete = self._best("passage_text", expression, filter_, limit)
+        if not complete and len(query.words) > 1:
+            whole = match_string(query, prefix=prefix, joined_by="AND")
+            merged = {candidate.passage: candidate for candidate in found}
+            for candidate in self._best("passage_text", whole, filter_, limit)[0]:
+                merged.setdefault(candidate.passage, candidate)
+            found = sorted(merged.values(), key=lambda one: (-one.score, one.passage))[:limit]
+        return found, complete
+
+    def match_past(self, query: Query, filter_: Filter, limit: int) -> list[Candidate]:
+        """Return the best passages of archived and retired entities and of past versions, best first."""
+        expression = match_string(query)
+        return self._best("past_text", expression, filter_, limit)[0] if expression else []
+
+    def match_substring(self, query: Query, filter_: Filter, limit: int) -> tuple[int, ...]:
+        """Return the numbers of entities whose body or key holds a token of the query anywhere, newest first."""
+        tokens = query.exact.split()[:_SUBSTRINGS]
+        if not tokens:
+            return ()
+        where, bindings = conditions(filter_)
+        test = " OR ".join(_LIKE for _ in tokens)
+        patterns = [f"%{_WILDCARDS.sub(_ESCAPED, token)}%" for token in tokens for _ in range(2)]
+        rows = self.database.execute(
+            f"SELECT e.number FROM entities e WHERE ({test}) AND {where} ORDER BY e.number DESC LIMIT ?",  # noqa: S608
+            (*patterns, *bindings, limit),
+        )
+        return tuple(row[0] for row in rows)
+
+    def _best(
+        self, table: str, expression: str, filter_: Filter, limit: int
+    ) -> tuple[list[Candidate], bool]:
+        lowest = self._lowest_ranked(table, expression)
+        for depth in (limit * _OVERFETCH, -1):
+            ranked = self.database.execute(
+                f"SELECT rowid, -bm25({table}) AS score FROM {table}"  # noqa: S608 - own table names
+                f" WHERE {table} MATCH ? AND rowid >= ? ORDER BY score DESC, rowid LIMIT ?",
+                (expression, lowest, depth),
+            ).fetchall()
+            owners = self.owners((row[0] for row in ranked), filter_)
+            found = [
+                Candidate(passage=passage, owner=owners[passage][0], passages=owners[passage][1], score=score)
+                for passage, score in ranked
+                if passage in owners
+            ]
+            if len(found) >= limit or len(ranked) < depth:
+                break
+        return found[:limit], lowest <= 0
+
+    def _lowest_ranked(self, table: str, expression: str) -> int:
+        """Return the id from which matches are ranked: 0, or that of the newest match that is one too many."""
+        row = self.database.execute(
+            f"SELECT rowid FROM {table} WHERE {table} MATCH ? ORDER BY rowid DESC LIMIT 1 OFFSET ?",  # noqa: S608
+            (expression, RANKED_MATCHES - 1),
+        ).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _without_common(self, query: Query) -> Query:
+        total = self._passage_count()
+        if len(query.words) < 2 or total < _COMMON_FROM:  # noqa: PLR2004 - one word has no rarer one
+            return query
+        bound = total // _COMMON_SHARE
+        rare = tuple(word for word in query.words if self._documents_with(word) <= bound)
+        return query if len(rare) in (0, len(query.words)) else Query(words=rare, phrases=query.phrases, exact=query.exact)
+
+    def _passage_count(self) -> int:
+        return int(self.database.execute("SELECT coalesce(max(id), 0) FROM passages").get)
+
+    def _documents_with(self, word: str) -> int:
+        connection = self.database.connection
+        tokenizer = connection.fts5_tokenizer("porter", ["unicode61", "remove_diacritics", "2"])
+        stems = tokenizer(word.encode(), apsw.FTS5_TOKENIZE_QUERY, None, include_offsets=False, include_colocated=False)
+        if not stems:
+            return 0
+        row = connection.execute("SELECT doc FROM passage_vocabulary WHERE term = ?", (stems[0],)).fetchone()
+        return 0 if row is None else int(row[0])
