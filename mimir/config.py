@@ -74,8 +74,14 @@ OPTIONS: Final = (
         "How long a write waits for another process before it fails as busy, in milliseconds.",
         "MIMIR_BUSY_TIMEOUT_MS",
     ),
-    Option("log_level", str, "warning", "Least severe message that is logged.", "MIMIR_LOG_LEVEL",
-           ("debug", "info", "warning", "error")),
+    Option(
+        "log_level",
+        str,
+        "warning",
+        "Least severe message that is logged.",
+        "MIMIR_LOG_LEVEL",
+        ("debug", "info", "warning", "error"),
+    ),
     Option("log_file", str, "", "Where log lines go; stderr when empty.", "MIMIR_LOG_FILE"),
     Option("tools", str, "all", "Tools that are listed: core, standard, all, or names.", "MIMIR_TOOLS"),
     Option("read_only", bool, False, "Refuse every tool that writes.", "MIMIR_READ_ONLY"),
@@ -123,9 +129,7 @@ def load_settings(**flags: object) -> Settings:
         if given is None and option.environment:
             given = os.environ.get(option.environment)
             source = option.environment
-        values[option.field] = (
-            option.default if given is None else parse_option(option, given, source)
-        )
+        values[option.field] = option.default if given is None else parse_option(option, given, source)
     values["db"] = str(expand(values["db"])) if values["db"] else str(default_store().path)
     return Settings(**values)
 
@@ -154,7 +158,8 @@ def parse_option(option: Option, value: object, source: str) -> Any:  # noqa: AN
     text = str(value)
     if option.choices and text not in option.choices:
         raise InvalidInput(
-            f"{source}: {text!r} is not known.", hint="Use one of: " + ", ".join(option.choices) + "."
+            f"{source}: {text!r} is not known.",
+            hint="Use one of: " + ", ".join(option.choices) + ".",
         )
     return text
 

@@ -17,7 +17,7 @@ from mimir.config import Settings, load_settings
 from mimir.errors import MimirError, Unavailable
 from mimir.model import Entity
 from mimir.rules.layers import boosted, raised_layer
-from mimir.rules.text import searchable_text
+from mimir.rules.text import embedded_text, searchable_text
 from mimir.store import open_store
 
 if TYPE_CHECKING:
@@ -42,7 +42,12 @@ class Engine:
     """Everything an operation needs. Open it with `open`, use it from any thread, close it when done."""
 
     def __init__(
-        self, settings: Settings, store: Store, clock: Clock, embedder: Embedder | None, no_embedder: str = ""
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        embedder: Embedder | None,
+        no_embedder: str = "",
     ) -> None:
         self.settings = settings
         self.store = store
@@ -185,7 +190,7 @@ class Engine:
                 leased = self.store.lease_pending(EMBED_BATCH, now, now + LEASE_MS)
             if not leased:
                 break
-            texts = self.passage_texts(leased)
+            texts = self.passage_texts(leased, titled=True)
             vectors = embedder.embed([texts.get(passage, "") for passage in leased])
             with self.store.writing():
                 done += self.store.add_vectors(model, leased, vectors)
@@ -205,23 +210,27 @@ class Engine:
         model = self.store.model_number(embedder.model_id, embedder.dimensions)
         with self.store.writing():
             passages = self.store.make_pending(number)
-        texts = self.passage_texts(passages)
+        texts = self.passage_texts(passages, titled=True)
         vectors = embedder.embed([texts[passage] if text is None else text for passage in passages])
         with self.store.writing():
             self.store.add_vectors(model, passages, vectors)
 
-    def passage_texts(self, passages: Sequence[int]) -> dict[int, str]:
-        """Return the text of passages by id."""
+    def passage_texts(self, passages: Sequence[int], *, titled: bool = False) -> dict[int, str]:
+        """Return the text of passages by id; with ``titled`` as it is embedded."""
         spans = self.store.load_passages(passages)
         owners = {owner for owner, _ in spans.values()}
         entities = {number: stored.entity for number, stored in self.store.load([o for o in owners if o > 0]).items()}
         past = self.store.load_versions([-owner for owner in owners if owner < 0])
         entities.update((-number, version.entity) for number, (_, version) in past.items())
         texts = {owner: text_of(entity) for owner, entity in entities.items()}
-        return {
-            passage: texts[owner][span.start : span.start + span.length]
+        cut = {
+            passage: (owner, texts[owner][span.start : span.start + span.length])
             for passage, (owner, span) in spans.items()
             if owner in texts
+        }
+        return {
+            passage: embedded_text(entities[owner].key, text) if titled else text
+            for passage, (owner, text) in cut.items()
         }
 
     def _start_worker(self) -> None:

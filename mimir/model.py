@@ -236,9 +236,9 @@ class AsOf(Struct, frozen=True, kw_only=True):
     archived: bool | UnsetType = UNSET
     workspace_hash: str | UnsetType = UNSET
     recorded_at_unix_ms: int | UnsetType = UNSET
-    invalidated_at_unix_ms: int | None | UnsetType = UNSET
-    valid_from_unix_ms: int | None | UnsetType = UNSET
-    valid_to_unix_ms: int | None | UnsetType = UNSET
+    invalidated_at_unix_ms: int | UnsetType | None = UNSET
+    valid_from_unix_ms: int | UnsetType | None = UNSET
+    valid_to_unix_ms: int | UnsetType | None = UNSET
 
 
 class PastVersion(Entity, frozen=True, kw_only=True):

@@ -120,11 +120,10 @@ def read_arguments(entry: Mapping[str, Any], arguments: Mapping[str, Json]) -> d
     for name in schema.get("required", ()):
         if name not in given:
             raise InvalidInput(
-                f"'{name}' is missing.", hint=f"Give {name}: {schema['properties'][name]['description']}"
+                f"'{name}' is missing.",
+                hint=f"Give {name}: {schema['properties'][name]['description']}",
             )
-    return {
-        name: _read(name, value, schema["properties"][name], notes[name]) for name, value in given.items()
-    }
+    return {name: _read(name, value, schema["properties"][name], notes[name]) for name, value in given.items()}
 
 
 def _read(name: str, value: Json, schema: Mapping[str, Any], note: Mapping[str, Any]) -> Json:
@@ -199,7 +198,10 @@ def _read_array(name: str, value: Json) -> list[Json]:
     read = _from_text(value)
     if isinstance(read, (list, tuple)):
         return list(read)
-    raise InvalidInput(f"'{name}' is {_shown(value)}, not an array.", hint='Give a JSON array, for example ["a", "b"].')
+    raise InvalidInput(
+        f"'{name}' is {_shown(value)}, not an array.",
+        hint='Give a JSON array, for example ["a", "b"].',
+    )
 
 
 def _read_object(name: str, value: Json) -> dict[str, Json]:

@@ -17,7 +17,7 @@ from mimir.errors import InvalidInput
 from mimir.model import Candidate, Entity, Filter, Hit, Recalled, Stored, Version
 from mimir.rules import fusion
 from mimir.rules.layers import DAY_MS
-from mimir.rules.query import Query, parse_query
+from mimir.rules.query import Query, parse_query, without_common
 from mimir.rules.time import in_force
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Arms(Struct, kw_only=True):
     cosine: dict[int, float] = msgspec.field(default_factory=dict)
     passages: dict[int, int] = msgspec.field(default_factory=dict)
     raw: dict[int, dict[str, float]] = msgspec.field(default_factory=dict)
+    whole: float = 0.0
     counts: dict[str, int] = msgspec.field(default_factory=dict)
     notes: list[str] = msgspec.field(default_factory=list)
 
@@ -161,13 +162,18 @@ def _drain(engine: Engine) -> int:
 
 
 def _run_arms(
-    engine: Engine, request: Request, query: Query, vector: Any, mode: str, pool: int  # noqa: ANN401 - array or None
+    engine: Engine,
+    request: Request,
+    query: Query,
+    vector: Any,
+    mode: str,
+    pool: int,
 ) -> Arms:
     arms = Arms()
     store = engine.store
     filter_ = _arm_filter(request)
     if mode != "dense":
-        _run_keyword(engine, request, query, filter_, pool, arms)
+        _run_keyword(engine, request, query, filter_, pool, arms, dense=vector is not None)
         arms.counts["keyword"] = len(arms.keyword)
     if vector is not None:
         embedder = engine.require_embedder()
@@ -181,10 +187,12 @@ def _run_arms(
 
 
 def _run_keyword(
-    engine: Engine, request: Request, query: Query, filter_: Filter, pool: int, arms: Arms
+    engine: Engine, request: Request, query: Query, filter_: Filter, pool: int, arms: Arms, *, dense: bool
 ) -> None:
     store = engine.store
-    found, complete = store.match_text(query, filter_, pool)
+    frequencies, total = store.document_frequencies(query.words)
+    arms.whole = fusion.whole_score(frequencies, total)
+    found, complete = store.match_text(without_common(query, frequencies, total), filter_, pool)
     arms.take("keyword", found)
     if not complete:
         arms.notes.append("very common words: the newest matches were ranked")
@@ -199,13 +207,12 @@ def _run_keyword(
         most = max((candidate.score for candidate in begun), default=1.0) or 1.0
         arms.take(
             "keyword",
-            [
-                msgspec.structs.replace(one, score=_PREFIX_SHARE * least * one.score / most)
-                for one in begun
-            ],
+            [msgspec.structs.replace(one, score=_PREFIX_SHARE * least * one.score / most) for one in begun],
         )
-    if not arms.keyword:
-        for owner in store.match_substring(query, filter_, pool):
+    # Beside the dense arm a chance substring ("hot" in "photo") would outweigh meaning; a number rarely is chance.
+    parts = [word for word in query.words if not dense or any(map(str.isdigit, word))]
+    if not arms.keyword and parts:
+        for owner in store.match_substring(parts, filter_, pool):
             arms.keyword[owner] = 1.0
             arms.raw.setdefault(owner, {})["keyword"] = 0.0
 
@@ -214,9 +221,7 @@ def _arm_filter(request: Request) -> Filter:
     if request.as_of_ms is None and request.valid_at_ms is None:
         return request.filter
     # Another instant is asked for: everything that ever was competes, and what was in force then is kept.
-    return msgspec.structs.replace(
-        request.filter, include_archived=True, past_versions=True, valid_at=None
-    )
+    return msgspec.structs.replace(request.filter, include_archived=True, past_versions=True, valid_at=None)
 
 
 def _load(engine: Engine, request: Request, arms: Arms) -> dict[int, Found]:
@@ -265,17 +270,12 @@ def _left_by(stored: Stored, request: Request) -> bool:
     return request.as_of_ms is None or stored.archived_at_unix_ms <= request.as_of_ms
 
 
-def _exact_keys(
-    engine: Engine, request: Request, query: Query, found: dict[int, Found]
-) -> set[int]:
+def _exact_keys(engine: Engine, request: Request, query: Query, found: dict[int, Found]) -> set[int]:
     filter_ = _arm_filter(request)
     numbers = engine.store.with_key(query.exact, filter_, request.limit + request.offset)
     if request.as_of_ms is None and request.valid_at_ms is None:
         missing = [number for number in numbers if number not in found]
-        found.update(
-            (number, Found(entity=stored.entity))
-            for number, stored in engine.store.load(missing).items()
-        )
+        found.update((number, Found(entity=stored.entity)) for number, stored in engine.store.load(missing).items())
     return {number for number in numbers if number in found}
 
 
@@ -290,10 +290,10 @@ def _scores(
     keyword = {owner: score for owner, score in arms.keyword.items() if owner in found}
     cosine = {owner: score for owner, score in arms.cosine.items() if owner in found}
     if request.fusion == "rrf":
-        relevance = fusion.fuse_ranks(keyword, cosine)
+        fused = fusion.fuse_ranks(keyword, cosine)
     else:
-        relevance = fusion.fuse_scores(keyword, cosine)
-    relevance = _with_neighbours(engine, request, relevance, found)
+        fused = fusion.fuse_scores(keyword, cosine, arms.whole)
+    relevance = _with_neighbours(engine, request, fused, found)
     now = engine.clock.now_ms()
     scores: dict[int, float] = {}
     for owner, one in found.items():
@@ -324,12 +324,8 @@ def _with_neighbours(
     if request.as_of_ms is None and request.valid_at_ms is None:
         strangers = {number for pair in beside.values() for number in pair} - known
         passing = store.passing(request.filter, strangers)
-        found.update(
-            (number, Found(entity=stored.entity)) for number, stored in store.load(passing).items()
-        )
-    allowed = {
-        owner: tuple(number for number in pair if number in found) for owner, pair in beside.items()
-    }
+        found.update((number, Found(entity=stored.entity)) for number, stored in store.load(passing).items())
+    allowed = {owner: tuple(number for number in pair if number in found) for owner, pair in beside.items()}
     return fusion.lend_to_neighbours(relevance, allowed)
 
 
@@ -417,7 +413,13 @@ def _browse(engine: Engine, request: Request) -> Recalled:
     if request.reinforce and request.as_of_ms is None:
         engine.note_uses([owner for owner in page if owner > 0])
     hits = [
-        as_hit(one.entity, now, score=0.0, evidence=text_of(one.entity), preview_cap=request.preview_cap)
+        as_hit(
+            one.entity,
+            now,
+            score=0.0,
+            evidence=text_of(one.entity),
+            preview_cap=request.preview_cap,
+        )
         for one in page.values()
     ]
     return Recalled(items=tuple(hits), total=len(hits), mode="browse", arms={"browse": len(hits)})

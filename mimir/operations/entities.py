@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET
@@ -68,7 +68,11 @@ def remember(
     category: Category,
     key: Key,
     body_json: Annotated[
-        Json, Doc("The memory as JSON text, for example {\"content\": \"...\"}; an object is taken too.", json=True)
+        Json,
+        Doc(
+            'The memory as JSON text, for example {"content": "..."}; an object is taken too.',
+            json=True,
+        ),
     ],
     status: Annotated[str | None, Doc("Conventional: active, draft, deprecated. New: active.")] = None,
     type: Annotated[str | None, Doc("Kind of memory. New: insight.")] = None,
@@ -79,17 +83,11 @@ def remember(
     ] = None,
     workspace_hash: Annotated[str, Doc("Workspace it belongs to; empty is the global one.")] = "",
     agent_id: Annotated[str | None, Doc("Agent it belongs to. New: the caller.")] = None,
-    recall_when: Annotated[
-        Sequence[str] | None, Doc("Situations that should bring it up; kept in the body.")
-    ] = None,
+    recall_when: Annotated[Sequence[str] | None, Doc("Situations that should bring it up; kept in the body.")] = None,
     always_on: Annotated[bool | None, Doc("Pin it into every mimir_context. New: false.")] = None,
     certainty: Annotated[float | None, Doc("How sure it is. New: 0.5.", 0, 1)] = None,
-    visibility: Annotated[
-        str | None, Doc("Who may read it. New: workspace.", suggested=VISIBILITIES)
-    ] = None,
-    layer: Annotated[
-        str | None, Doc("world, semantic or episodic; a later use only raises it. New: episodic.")
-    ] = None,
+    visibility: Annotated[str | None, Doc("Who may read it. New: workspace.", suggested=VISIBILITIES)] = None,
+    layer: Annotated[str | None, Doc("world, semantic or episodic; a later use only raises it. New: episodic.")] = None,
     valid_from_unix_ms: Annotated[int | None, Doc("When the fact begins to hold.")] = None,
     valid_to_unix_ms: Annotated[int | None, Doc("When the fact ceases to hold.")] = None,
     dedup: Annotated[
@@ -170,7 +168,10 @@ def check(draft: Draft) -> Checked:
     _check_name("category", draft.category, MAXIMUM_CATEGORY_BYTES)
     _check_name("key", draft.key, MAXIMUM_KEY_BYTES)
     body_json, body = _read_body(draft.body, draft.recall_when)
-    for name, value in (("importance", draft.importance), ("certainty", draft.changes.get("certainty"))):
+    for name, value in (
+        ("importance", draft.importance),
+        ("certainty", draft.changes.get("certainty")),
+    ):
         if value is not None and not 0.0 <= value <= 1.0:
             raise InvalidInput(f"'{name}' is {value}.", hint="Give a number from 0 to 1.")
     visibility = draft.changes.get("visibility")
@@ -310,10 +311,14 @@ def remember_many(
     return RememberedMany(created=created, updated=updated)
 
 
-@operation(family=FAMILY, effect="read", title="Get Entity by ID", profile="core", example={"id": "mem-0123456789ab"})
-def get_entity(
-    engine: Engine, id: Annotated[str, Doc("The id, as in recall's items.")]
-) -> Found:
+@operation(
+    family=FAMILY,
+    effect="read",
+    title="Get Entity by ID",
+    profile="core",
+    example={"id": "mem-0123456789ab"},
+)
+def get_entity(engine: Engine, id: Annotated[str, Doc("The id, as in recall's items.")]) -> Found:
     """Return one memory in full by its id, archived or not; use it when recall showed a cut body.
 
     Raises:
@@ -350,11 +355,8 @@ def history(
     """
     with engine.store.reading():
         stored = find_one(engine, category, key, workspace_hash)
-        if stored is None:
-            versions, total = (), 0
-        else:
-            versions = engine.store.versions(stored.number, limit, offset)
-            total = engine.store.count_versions(stored.number)
+        versions = () if stored is None else engine.store.versions(stored.number, limit, offset)
+        total = 0 if stored is None else engine.store.count_versions(stored.number)
     return History(
         category=category,
         key=key,
@@ -399,7 +401,11 @@ def as_of(
             believed = in_force(stored.entity, versions, as_of_unix_ms, valid_at_unix_ms)
     if stored is None or believed is None:
         return AsOf(
-            found=False, category=category, key=key, as_of_unix_ms=as_of_unix_ms, valid_at_unix_ms=asked
+            found=False,
+            category=category,
+            key=key,
+            as_of_unix_ms=as_of_unix_ms,
+            valid_at_unix_ms=asked,
         )
     entity = believed if isinstance(believed, Entity) else believed.entity
     left = stored.archived_at_unix_ms
@@ -449,7 +455,10 @@ def forget(
         found = stored is not None and not stored.entity.archived
         if stored is not None and found:
             archived = msgspec.structs.replace(
-                stored.entity, archived=True, archive_reason=reason or "manual", last_accessed_unix_ms=now
+                stored.entity,
+                archived=True,
+                archive_reason=reason or "manual",
+                last_accessed_unix_ms=now,
             )
             change(engine, stored, archived, now, amends=True)
     return Forgotten(found=found, archived=found, category=category, key=key)
@@ -474,7 +483,8 @@ def find_one(
         return found[0]
     names = ", ".join(stored.entity.workspace_hash for stored in found)
     raise Conflict(
-        f"{category}/{key} exists in several workspaces: {names}.", hint="Name one with workspace_hash."
+        f"{category}/{key} exists in several workspaces: {names}.",
+        hint="Name one with workspace_hash.",
     )
 
 
@@ -493,16 +503,16 @@ def _create(engine: Engine, checked: Checked, now: int, dedup: str) -> Remembere
                 return _merge(engine, stored, draft, now)
     entity = new_entity(engine, checked, now)
     store.insert(entity, checked.text, split_passages(checked.text), marks)
+    similar = tuple(
+        Similar(id=stored.entity.id, key=stored.entity.key, similarity=round(similarity, 3))
+        for stored, similarity in alike[:_NAMED_SIMILAR]
+    )
     return Remembered(
         id=entity.id,
         action="created",
         category=draft.category,
         key=draft.key,
-        similar_to=tuple(
-            Similar(id=stored.entity.id, key=stored.entity.key, similarity=round(similarity, 3))
-            for stored, similarity in alike[:_NAMED_SIMILAR]
-        )
-        or UNSET,
+        similar_to=similar if similar else UNSET,
     )
 
 
@@ -535,9 +545,7 @@ def _merge(engine: Engine, stored: Stored, draft: Draft, now: int) -> Remembered
         last_accessed_unix_ms=now,
     )
     engine.store.update_use(stored.number, used)
-    return Remembered(
-        id=entity.id, action="deduped (new key not created)", category=draft.category, key=draft.key
-    )
+    return Remembered(id=entity.id, action="deduped (new key not created)", category=draft.category, key=draft.key)
 
 
 def _draft(memory: Mapping[str, Any]) -> Draft:
@@ -550,7 +558,8 @@ def _draft(memory: Mapping[str, Any]) -> Draft:
     unknown = given.keys() - _CHANGEABLE
     if unknown:
         raise InvalidInput(
-            f"{sorted(unknown)[0]!r} is not a field of a memory.", hint="Use the parameters of remember."
+            f"{min(unknown)!r} is not a field of a memory.",
+            hint="Use the parameters of remember.",
         )
     if "tags" in given:
         given["tags"] = tuple(given["tags"])
@@ -595,7 +604,7 @@ def _past_version(version: Version) -> PastVersion:
 
 
 def _check_name(name: str, value: str, most_bytes: int) -> None:
-    if not isinstance(value, str) or not value.strip():
+    if not value.strip():
         raise InvalidInput(f"'{name}' is empty.", hint=f"Give the memory a {name}.")
     size = len(_encoded(name, value))
     if size > most_bytes:
@@ -630,7 +639,9 @@ def _read_body(body: Json, recall_when: Sequence[str]) -> tuple[str, Json]:
         try:
             text = msgspec.json.encode(value).decode()
         except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidInput(f"body_json cannot be written as JSON: {error}.", hint="Give plain JSON values.") from None
+            raise InvalidInput(
+                f"body_json cannot be written as JSON: {error}.", hint="Give plain JSON values."
+            ) from None
         _check_body_size(len(text.encode()))
     if recall_when and isinstance(value, dict):
         value = {**value, "recall_when": list(recall_when)}

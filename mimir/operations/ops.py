@@ -24,7 +24,9 @@ def health(engine: Engine) -> Health:
         return Health(status="unhealthy", db_path=engine.store.path, detail=error.message)
     failure = engine.worker_failure
     return Health(
-        status="healthy", db_path=engine.store.path, detail=UNSET if failure is None else failure.message
+        status="healthy",
+        db_path=engine.store.path,
+        detail=UNSET if failure is None else failure.message,
     )
 
 

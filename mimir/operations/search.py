@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import UNSET
 
 from mimir.engine import Engine, text_of
 from mimir.errors import InvalidInput, NotFound
 from mimir.model import ContextBlock, Embedded, Entity, Filter, Fusion, Recalled
 from mimir.operation import Doc, operation
-from mimir.operations.entities import find_one, may_read
-from mimir.retrieval import MAXIMUM_LIMIT, MAXIMUM_OFFSET, Request, as_hit, recall as run_recall
+from mimir.operations.entities import find_one
+from mimir.retrieval import MAXIMUM_LIMIT, MAXIMUM_OFFSET, Request, as_hit
+from mimir.retrieval import recall as run_recall
 from mimir.rules.layers import canonical_layer
 from mimir.rules.query import parse_query
 from mimir.rules.similarity import normalised
@@ -46,14 +46,12 @@ def recall(
     type: Annotated[str | None, Doc("Only this kind.")] = None,
     limit: Limit = 10,
     offset: Annotated[int, Doc("Items to skip.", 0, MAXIMUM_OFFSET, clamp=True)] = 0,
-    min_decay: Annotated[
-        float, Doc("Only memories at least this strong, 0 to 1.", aliases=("min_decay_score",))
-    ] = 0.0,
+    min_decay: Annotated[float, Doc("Only memories at least this strong, 0 to 1.", aliases=("min_decay_score",))] = 0.0,
     topic_path: Annotated[str | None, Doc("Only topic paths that begin so.")] = None,
     mode: Annotated[
         str,
         Doc(
-            "fts5: words; dense: meaning; hybrid: both. Left out: hybrid when vectors exist, else fts5.",
+            "fts5: words; dense: meaning; hybrid: both, the default once vectors exist.",
             suggested=("fts5", "dense", "hybrid"),
         ),
     ] = "",
@@ -72,7 +70,8 @@ def recall(
     preview_cap: Annotated[int | None, Doc("Cut bodies at this many characters.", 0, clamp=True)] = None,
     content_weight: Annotated[float, Doc("Lifts bodies that hold the whole query.", 0, 1)] = 0.0,
     trust_weight: Annotated[
-        float | None, Doc("Weight of verified and certainty; left out it only settles near-ties.", 0, 1)
+        float | None,
+        Doc("Weight of verified and certainty; left out it only settles near-ties.", 0, 1),
     ] = None,
     diversity_halving: Annotated[float, Doc("Below 1: fewer places for each further query word.", 0, 1)] = 1.0,
     recency_half_life_secs: Annotated[
@@ -87,11 +86,10 @@ def recall(
     valid_at_unix_ms: Annotated[int | None, Doc("Only facts that held at this instant.")] = None,
     reinforce: Annotated[bool, Doc("Strengthen what is returned.")] = True,
 ) -> Recalled:
-    """Find memories by words and meaning; the first tool to use when something may be known already.
+    """Find memories by words and meaning; use it first when something may be known already.
 
-    Items come best first with score, evidence (the passage that matched), age_days and the keys of their body;
-    low_relevance warns that nothing fits. For one layer use mimir_recall_layer, for a prompt block mimir_context, for
-    an answer mimir_ask.
+    Items come best first with score, evidence (the passage that matched), age_days and their body's keys;
+    low_relevance warns that nothing fits. For a prompt block use mimir_context, for an answer mimir_ask.
 
     Raises:
         Unavailable: mode dense, and no embedder works.
@@ -142,7 +140,10 @@ def recall_layer(
     engine: Engine,
     layer: Annotated[
         str,
-        Doc("world: lasting; semantic: consolidated; episodic: recent.", suggested=("world", "episodic", "semantic")),
+        Doc(
+            "world: lasting; semantic: consolidated; episodic: recent.",
+            suggested=("world", "episodic", "semantic"),
+        ),
     ],
     limit: Limit = 10,
 ) -> Recalled:
@@ -188,7 +189,11 @@ def recall_when(
         if (trigger := _trigger(entity, words))
     ][:limit]
     return Recalled(
-        items=tuple(hits), total=len(hits), mode="recall_when", arms={"keyword": len(stored)}, context=context
+        items=tuple(hits),
+        total=len(hits),
+        mode="recall_when",
+        arms={"keyword": len(stored)},
+        context=context,
     )
 
 
@@ -207,7 +212,7 @@ def semantic_search(
     workspace_hash: InWorkspace = None,
     agent_id: OfAgent = None,
 ) -> Recalled:
-    """Find memories by meaning alone, in the order of cosine; mimir_recall joins words and meaning and is the better default.
+    """Find memories by meaning alone, in the order of cosine; mimir_recall, which joins words and meaning, is better.
 
     Raises:
         Unavailable: no embedder works.
@@ -345,7 +350,12 @@ def _trigger(entity: Entity, words: Sequence[str]) -> str:
 def _context_markdown(pinned: Sequence[Entity], ranked: Sequence[Entity], most_characters: int | None) -> str:
     lines = ["## Mimir Context", ""]
     if pinned:
-        lines += ["### Always On", "", *(_context_line(entity, "[always-on] ") for entity in pinned), ""]
+        lines += [
+            "### Always On",
+            "",
+            *(_context_line(entity, "[always-on] ") for entity in pinned),
+            "",
+        ]
     lines += [_context_line(entity) for entity in ranked]
     footer = ["", f"> {len(pinned) + len(ranked)} entities recalled"]
     if most_characters is not None:
@@ -371,4 +381,4 @@ def _context_line(entity: Entity, mark: str = "") -> str:
     )
 
 
-_NO_MARKUP: Final = str.maketrans({"<": "&lt;", ">": "&gt;", "`": "'", "*": "∗"})
+_NO_MARKUP: Final = str.maketrans({"<": "&lt;", ">": "&gt;", "`": "'", "*": "\u2217"})

@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-DENSE_WEIGHT: Final = 0.5
-"""Share of the dense arm in score fusion; the keyword arm has the rest."""
+DENSE_WEIGHT: Final = 0.45
+"""Share of the dense arm in score fusion; the keyword arm has the rest. Chosen on the development sets."""
 
 RRF_K: Final = 60
 """Rank constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
@@ -47,22 +47,29 @@ def corrected_keyword(score: float, passages: int) -> float:
     return score / passages**KEYWORD_PASSAGE_EXPONENT if passages > 1 else score
 
 
-def fuse_scores(
-    keyword: Mapping[int, float], cosine: Mapping[int, float], dense_weight: float = DENSE_WEIGHT
-) -> dict[int, float]:
-    """Mix min-max cosine and BM25 / max into relevance 0..1 per entity number.
+def whole_score(frequencies: Mapping[str, int], total: int) -> float:
+    """Return about the BM25 of a passage of average length that holds every word of a query once.
 
-    With one arm only, its normalised score stands alone.
+    That is the sum of the words' inverse document frequencies, ln((N - n + 0.5) / (n + 0.5)) and at least 1e-6.
     """
-    keyword_part = _over_maximum(keyword)
+    return sum(max(1e-6, math.log(max(total - n, 0) + 0.5) - math.log(n + 0.5)) for n in frequencies.values())
+
+
+def fuse_scores(keyword: Mapping[int, float], cosine: Mapping[int, float], whole: float = 0.0) -> dict[int, float]:
+    """Mix min-max cosine and covered BM25 into relevance 0..1 per entity number.
+
+    BM25 is divided by ``whole``, the score of a passage that holds the whole query (or by the best score, if that is
+    greater): one chance word of a long question must not outweigh meaning. With one arm only, its normalised score
+    stands alone.
+    """
+    keyword_part = _over_maximum(keyword, whole if cosine else 0.0)
     cosine_part = _min_max(cosine)
     if not cosine_part:
         return keyword_part
     if not keyword_part:
         return cosine_part
     return {
-        number: dense_weight * cosine_part.get(number, 0.0)
-        + (1.0 - dense_weight) * keyword_part.get(number, 0.0)
+        number: DENSE_WEIGHT * cosine_part.get(number, 0.0) + (1.0 - DENSE_WEIGHT) * keyword_part.get(number, 0.0)
         for number in keyword_part.keys() | cosine_part.keys()
     }
 
@@ -79,9 +86,7 @@ def fuse_ranks(keyword: Mapping[int, float], cosine: Mapping[int, float]) -> dic
     return {number: score / most for number, score in fused.items()}
 
 
-def lend_to_neighbours(
-    relevance: Mapping[int, float], neighbours: Mapping[int, tuple[int, ...]]
-) -> dict[int, float]:
+def lend_to_neighbours(relevance: Mapping[int, float], neighbours: Mapping[int, tuple[int, ...]]) -> dict[int, float]:
     """Add to every entity 0.2 of the relevance of each entity next to it in a sequence.
 
     ``neighbours`` maps an entity number to the numbers before and after it, whether or not an arm found those.
@@ -138,8 +143,8 @@ def confidence(position: int, count: int, trust_value: float, decay_score: float
     return round(0.5 * place + 0.3 * trust_value + 0.2 * decay_score, 3)
 
 
-def _over_maximum(scores: Mapping[int, float]) -> dict[int, float]:
-    most = max(scores.values(), default=0.0)
+def _over_maximum(scores: Mapping[int, float], whole: float) -> dict[int, float]:
+    most = max(whole, *scores.values()) if scores else whole
     if most <= 0.0:
         return dict.fromkeys(scores, 0.0)
     return {number: max(0.0, score) / most for number, score in scores.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -10,12 +11,109 @@ from msgspec import Struct
 from mimir.rules.text import is_unsegmented, segment
 
 STOP_WORDS: Final = frozenset(
-    """
-    a about am an and any are as at be been being but by can could did do does doing each for from had has have having
-    he her hers him his how i if in into is it its itself just let many may me might mine much must my no nor not of on
-    or our ours please s shall she should so some such t than that the their them then there these they this those to
-    too us user users was we were what when where which who whom whose why will with would you your yours
-    """.split()
+    [
+        "a",
+        "about",
+        "am",
+        "an",
+        "and",
+        "any",
+        "are",
+        "as",
+        "at",
+        "be",
+        "been",
+        "being",
+        "but",
+        "by",
+        "can",
+        "could",
+        "did",
+        "do",
+        "does",
+        "doing",
+        "each",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "having",
+        "he",
+        "her",
+        "hers",
+        "him",
+        "his",
+        "how",
+        "i",
+        "if",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "itself",
+        "just",
+        "let",
+        "many",
+        "may",
+        "me",
+        "might",
+        "mine",
+        "much",
+        "must",
+        "my",
+        "no",
+        "nor",
+        "not",
+        "of",
+        "on",
+        "or",
+        "our",
+        "ours",
+        "please",
+        "s",
+        "shall",
+        "she",
+        "should",
+        "so",
+        "some",
+        "such",
+        "t",
+        "than",
+        "that",
+        "the",
+        "their",
+        "them",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "those",
+        "to",
+        "too",
+        "us",
+        "user",
+        "users",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "would",
+        "you",
+        "your",
+        "yours",
+    ]
 )
 """English function words, with "user" and "users": half of all memories are about the user."""
 
@@ -24,6 +122,10 @@ MAXIMUM_TERMS: Final = 48
 
 _WORD: Final = re.compile(r"[^\W_]+")
 _CONTRACTION: Final = re.compile(r"(?<=\w)['\u2019](?:s|t|re|ve|ll|d|m)\b", re.IGNORECASE)
+
+
+COMMON_SHARE: Final = 4
+COMMON_FROM: Final = 20_000
 
 
 class Query(Struct, frozen=True, kw_only=True):
@@ -62,3 +164,15 @@ def parse_query(text: str) -> Query:
             phrases[tuple(pieces)] = None
     kept = tuple(words or stopped)[:MAXIMUM_TERMS]
     return Query(words=kept, phrases=tuple(phrases)[: MAXIMUM_TERMS // 2], exact=exact)
+
+
+def without_common(query: Query, frequencies: Mapping[str, int], total: int) -> Query:
+    """Drop words that stand in more than one passage out of four, if rarer ones are left.
+
+    Their weight in BM25 is small and their cost is that of visiting all those passages; below 20,000 passages that is
+    quick and nothing is dropped.
+    """
+    if total < COMMON_FROM:
+        return query
+    rare = tuple(word for word in query.words if 0 < frequencies[word] <= total // COMMON_SHARE)
+    return Query(words=rare, phrases=query.phrases, exact=query.exact) if rare else query

@@ -66,9 +66,7 @@ def sketch(text: str) -> tuple[int, ...]:
 
 
 def _content_words(text: str) -> frozenset[str]:
-    return frozenset(
-        word for word in _WORD.findall(text) if word not in STOP_WORDS or word in _NEGATIONS
-    )
+    return frozenset(word for word in _WORD.findall(text) if word not in STOP_WORDS or word in _NEGATIONS)
 
 
 def _trigrams(text: str) -> frozenset[str]:

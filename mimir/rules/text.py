@@ -18,7 +18,15 @@ _UNSEGMENTED: Final = (
 )
 _UNSEGMENTED_RUN: Final = re.compile(f"[{_UNSEGMENTED}]+")
 _PIECE: Final = re.compile(rf"[{_UNSEGMENTED}]|[^\W_]+|[^\s\w]|_")
-_BREAKS: Final = (re.compile(r"\n\s*\n"), re.compile(r"(?<=[.!?。！？])\s+|\n|(?<=[。！？])"), re.compile(r"\s+"))
+_KEY_PART: Final = re.compile(r"[\W_]+")
+_DIGIT: Final = re.compile(r"\d")
+_TITLE_WORD_FROM: Final = 2
+_TITLED_CHARACTERS: Final = 60
+_BREAKS: Final = (
+    re.compile(r"\n\s*\n"),
+    re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n|(?<=[\u3002\uff01\uff1f])"),
+    re.compile(r"\s+"),
+)
 
 _LETTERS_PER_PIECE: Final = 4
 """English words of the model's vocabulary average more; splitting too early is harmless, too late loses text."""
@@ -50,6 +58,18 @@ def _collect(value: Json, lines: list[str]) -> None:
             stack.extend(reversed(current))
         elif isinstance(current, (int, float)) and not isinstance(current, bool):
             lines.append(str(current))
+
+
+def embedded_text(key: str, passage: str) -> str:
+    """Return a passage as it is embedded: a short one after the words of its memory's key.
+
+    A bare value ("5432") means little without its name; a longer text needs no name, which would only blur its
+    vector, as would numbers and hexadecimal ids, so parts of the key with digits are left out.
+    """
+    if len(passage) > _TITLED_CHARACTERS:
+        return passage
+    words = [part for part in _KEY_PART.split(key) if len(part) >= _TITLE_WORD_FROM and not _DIGIT.search(part)]
+    return f"{' '.join(words)}: {passage}" if words else passage
 
 
 def estimated_pieces(text: str) -> int:

@@ -65,9 +65,7 @@ class Store(Protocol):
     def neighbours(self, number: int, topic_path: str, workspace_hash: str) -> tuple[int, ...]:
         """Return the entities recorded just before and just after one of the same topic path."""
 
-    def insert(
-        self, entity: Entity, text: str, passages: Sequence[Passage], marks: Sequence[int] = ()
-    ) -> int:
+    def insert(self, entity: Entity, text: str, passages: Sequence[Passage], marks: Sequence[int] = ()) -> int:
         """Add an entity, indexed, its passages waiting for vectors; return its number."""
 
     def insert_new(
@@ -119,11 +117,14 @@ class Store(Protocol):
     ) -> tuple[list[Candidate], bool]:
         """Return the live passages that match best by BM25, and whether all matches were ranked."""
 
+    def document_frequencies(self, words: Sequence[str]) -> tuple[dict[str, int], int]:
+        """Return in how many live passages each word stands, and how many passages there are in all."""
+
     def match_past(self, query: Query, filter_: Filter, limit: int) -> list[Candidate]:
         """Return the best passages of archived and retired entities and of past versions."""
 
-    def match_substring(self, query: Query, filter_: Filter, limit: int) -> tuple[int, ...]:
-        """Return entities whose body or key holds a token of the query anywhere, newest first."""
+    def match_substring(self, parts: Sequence[str], filter_: Filter, limit: int) -> tuple[int, ...]:
+        """Return entities whose body or key holds one of the parts anywhere, newest first."""
 
     def rebuild_index(self, text_of: Callable[[Entity], str]) -> int:
         """Fill the text index again from the rows; return the number of live entities in it."""
@@ -144,9 +145,7 @@ class Store(Protocol):
     def lease_pending(self, count: int, now_ms: int, until_ms: int) -> tuple[int, ...]:
         """Take passages without a vector, newest first, and keep others off them until ``until_ms``."""
 
-    def add_vectors(
-        self, model: int, passages: Sequence[int], vectors: NDArray[np.float32]
-    ) -> int:
+    def add_vectors(self, model: int, passages: Sequence[int], vectors: NDArray[np.float32]) -> int:
         """Store the vectors of passages that still wait for one, and return how many did."""
 
     def make_pending(self, owner: int) -> tuple[int, ...]:
@@ -167,14 +166,10 @@ class Store(Protocol):
     def has_vectors(self, model_name: str) -> bool:
         """Tell whether any vector of this model is stored."""
 
-    def nearest(
-        self, model: int, query: NDArray[np.float32], filter_: Filter, limit: int
-    ) -> list[Candidate]:
+    def nearest(self, model: int, query: NDArray[np.float32], filter_: Filter, limit: int) -> list[Candidate]:
         """Return the passages with the greatest cosine to ``query``, of entities that pass a filter."""
 
-    def cosines(
-        self, model: int, query: NDArray[np.float32], owners: Iterable[int]
-    ) -> list[Candidate]:
+    def cosines(self, model: int, query: NDArray[np.float32], owners: Iterable[int]) -> list[Candidate]:
         """Return the passages of the given owners that have vectors, each with its cosine to ``query``."""
 
     # upkeep
@@ -200,6 +195,4 @@ def open_store(settings: Settings) -> Store:
     """
     from mimir.store.sqlite import SqliteStore
 
-    return SqliteStore(
-        settings.db, durability=settings.durability, busy_timeout_ms=settings.busy_timeout_ms
-    )
+    return SqliteStore(settings.db, durability=settings.durability, busy_timeout_ms=settings.busy_timeout_ms)

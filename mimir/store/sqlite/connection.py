@@ -6,9 +6,9 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
 import apsw
 
@@ -17,8 +17,24 @@ from mimir.errors import Busy, Locked, MimirError, StorageFailure, Unavailable
 _LONGEST_PAUSE_S: Final = 0.02
 _STATEMENT_CACHE: Final = 200
 
-Rows = apsw.Cursor
-Setup = Callable[[apsw.Connection], None]
+Row: TypeAlias = tuple[Any, ...]
+
+
+class Rows(Protocol):
+    """The rows of one statement, read as they are needed."""
+
+    def __iter__(self) -> Iterator[Row]:
+        """Return the rows one by one."""
+
+    def fetchall(self) -> list[Row]:
+        """Return all rows that are left."""
+
+    def fetchone(self) -> Row | None:
+        """Return the next row, or None."""
+
+    @property
+    def get(self) -> Any:  # noqa: ANN401 - any SQLite value
+        """Return the only value, or the only row, of the result."""
 
 
 class Database:
@@ -48,7 +64,7 @@ class Database:
             self._local.connection = connection
         return connection
 
-    def execute(self, sql: str, bindings: tuple[Any, ...] | dict[str, Any] = ()) -> Rows:
+    def execute(self, sql: str, bindings: Row = ()) -> Rows:
         """Run one statement on this thread's connection."""
         return self.connection.execute(sql, bindings)
 
@@ -118,9 +134,7 @@ class Database:
         with self._opened_lock:
             if self._closed:
                 connection.close()
-                raise StorageFailure(
-                    f"The store {self.path} was closed.", hint="Open it again with Memory.open()."
-                )
+                raise StorageFailure(f"The store {self.path} was closed.", hint="Open it again with Memory.open().")
             self._opened.append(connection)
         return connection
 
@@ -168,11 +182,16 @@ def named(error: apsw.Error, path: str) -> MimirError:
             hint="Try again; if it lasts, end the process that holds it or raise MIMIR_BUSY_TIMEOUT_MS.",
         )
     if isinstance(error, apsw.NotADBError):
-        return Locked(
-            f"{path} is not a plain Mimir store: it is encrypted or no database at all.",
-            hint="Name its key file with --encryption-key, or choose another file with --db.",
-        ) if _looks_encrypted(path) else StorageFailure(
-            f"{path} is not a database.", hint="Choose another file with --db; this one was left untouched."
+        return (
+            Locked(
+                f"{path} is not a plain Mimir store: it is encrypted or no database at all.",
+                hint="Name its key file with --encryption-key, or choose another file with --db.",
+            )
+            if _looks_encrypted(path)
+            else StorageFailure(
+                f"{path} is not a database.",
+                hint="Choose another file with --db; this one was left untouched.",
+            )
         )
     if isinstance(error, apsw.CorruptError):
         return StorageFailure(
@@ -180,12 +199,11 @@ def named(error: apsw.Error, path: str) -> MimirError:
             hint="Restore a backup; keep the damaged file and its -wal file for rescue.",
         )
     if isinstance(error, apsw.ReadOnlyError):
-        return StorageFailure(
-            f"The store {path} is read-only.", hint="Give the file and its folder write permission."
-        )
+        return StorageFailure(f"The store {path} is read-only.", hint="Give the file and its folder write permission.")
     if isinstance(error, apsw.FullError):
         return StorageFailure(
-            f"The disk that holds {path} is full; the last change was not made.", hint="Free some space and try again."
+            f"The disk that holds {path} is full; the last change was not made.",
+            hint="Free some space and try again.",
         )
     if isinstance(error, apsw.CantOpenError):
         return StorageFailure(

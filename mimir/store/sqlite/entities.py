@@ -16,17 +16,13 @@ _NAMES: Final = ", ".join(COLUMNS)
 _E_NAMES: Final = ", ".join(f"e.{name}" for name in COLUMNS)
 _V_NAMES: Final = ", ".join(f"v.{name}" for name in COLUMNS)
 _MARKS: Final = ", ".join("?" * len(COLUMNS))
-_INSERT: Final = f"INSERT INTO entities ({_NAMES}) VALUES ({_MARKS})"  # noqa: S608 - own constants
-_INSERT_NEW: Final = (
-    f"INSERT OR IGNORE INTO entities (number, {_NAMES}) VALUES (?, {_MARKS})"  # noqa: S608 - own constants
-)
-_UPDATE: Final = (
-    f"UPDATE entities SET ({_NAMES}) = ({_MARKS}) WHERE number = ?"  # noqa: S608 - own constants
-)
+_INSERT: Final = f"INSERT INTO entities ({_NAMES}) VALUES ({_MARKS})"
+_INSERT_NEW: Final = f"INSERT OR IGNORE INTO entities (number, {_NAMES}) VALUES (?, {_MARKS})"
+_UPDATE: Final = f"UPDATE entities SET ({_NAMES}) = ({_MARKS}) WHERE number = ?"
 _INSERT_VERSION: Final = f"""
 INSERT INTO versions (entity, {_NAMES}, version_id, links, invalidated_at_unix_ms, superseded_by, amended)
 VALUES (?, {_MARKS}, ?, ?, ?, ?, ?)
-"""  # noqa: S608 - own constants
+"""
 _VERSION_NAMES: Final = f"{_V_NAMES}, v.version_id, v.links, v.invalidated_at_unix_ms, v.superseded_by, v.amended"
 
 _INSERT_TEXT: Final = "INSERT INTO {} (rowid, key, text, tags, topic) VALUES (?, ?, ?, ?, ?)"
@@ -39,7 +35,7 @@ class EntityRows(PassageRows):
 
     def find(self, category: str, key: str, workspace_hash: str | None) -> tuple[Stored, ...]:
         """Return the entities of this category and key, archived ones too; of all workspaces when None."""
-        sql = f"SELECT number, {_NAMES} FROM entities WHERE key = ? AND category = ?"  # noqa: S608 - own constants
+        sql = f"SELECT number, {_NAMES} FROM entities WHERE key = ? AND category = ?"
         if workspace_hash is None:
             return self._stored(sql + " ORDER BY workspace_hash", (key, category))
         return self._stored(sql + " AND workspace_hash = ?", (key, category, workspace_hash))
@@ -47,7 +43,7 @@ class EntityRows(PassageRows):
     def get(self, entity_id: str) -> Stored | None:
         """Return the entity with this id, archived or not."""
         found = self._stored(
-            f"SELECT number, {_NAMES} FROM entities WHERE id = ?",  # noqa: S608 - own constants
+            f"SELECT number, {_NAMES} FROM entities WHERE id = ?",
             (entity_id,),
         )
         return found[0] if found else None
@@ -55,7 +51,7 @@ class EntityRows(PassageRows):
     def load(self, numbers: Iterable[int]) -> dict[int, Stored]:
         """Return entities by their numbers; missing ones are left out."""
         found = self._stored(
-            f"SELECT number, {_NAMES} FROM entities WHERE number IN (SELECT value FROM json_each(?))",  # noqa: S608
+            f"SELECT number, {_NAMES} FROM entities WHERE number IN (SELECT value FROM json_each(?))",
             (json.dumps(list(numbers)),),
         )
         return {stored.number: stored for stored in found}
@@ -63,7 +59,7 @@ class EntityRows(PassageRows):
     def load_versions(self, numbers: Iterable[int]) -> dict[int, tuple[int, Version]]:
         """Return versions by their numbers, each with the number of its entity."""
         rows = self.database.execute(
-            f"SELECT v.number, v.entity, {_VERSION_NAMES} FROM versions v"  # noqa: S608 - own constants
+            f"SELECT v.number, v.entity, {_VERSION_NAMES} FROM versions v"
             " WHERE v.number IN (SELECT value FROM json_each(?))",
             (json.dumps(list(numbers)),),
         )
@@ -73,8 +69,7 @@ class EntityRows(PassageRows):
         """Return the entities that pass a filter, most retrieved first, then latest used, then by id."""
         where, bindings = conditions(filter_)
         return self._stored(
-            f"SELECT e.number, {_E_NAMES} FROM entities e WHERE {where}"  # noqa: S608 - conditions() binds every value
-            f" ORDER BY {BROWSE_ORDER} LIMIT ? OFFSET ?",
+            f"SELECT e.number, {_E_NAMES} FROM entities e WHERE {where} ORDER BY {BROWSE_ORDER} LIMIT ? OFFSET ?",
             (*bindings, limit, offset),
         )
 
@@ -84,8 +79,7 @@ class EntityRows(PassageRows):
         last = 0
         while True:
             found = self._stored(
-                f"SELECT e.number, {_E_NAMES} FROM entities e WHERE {where} AND e.number > ?"  # noqa: S608
-                " ORDER BY e.number LIMIT ?",
+                f"SELECT e.number, {_E_NAMES} FROM entities e WHERE {where} AND e.number > ? ORDER BY e.number LIMIT ?",
                 (*bindings, last, batch),
             )
             if not found:
@@ -97,7 +91,7 @@ class EntityRows(PassageRows):
         """Return those of the given entity numbers that pass a filter."""
         where, bindings = conditions(filter_)
         rows = self.database.execute(
-            f"SELECT e.number FROM entities e WHERE e.number IN (SELECT value FROM json_each(?)) AND {where}",  # noqa: S608
+            f"SELECT e.number FROM entities e WHERE e.number IN (SELECT value FROM json_each(?)) AND {where}",
             (json.dumps(list(numbers)), *bindings),
         )
         return {row[0] for row in rows}
@@ -106,7 +100,7 @@ class EntityRows(PassageRows):
         """Return the numbers of the entities whose key is exactly this and that pass a filter."""
         where, bindings = conditions(filter_)
         rows = self.database.execute(
-            f"SELECT e.number FROM entities e WHERE e.key = ? AND {where} ORDER BY e.id LIMIT ?",  # noqa: S608
+            f"SELECT e.number FROM entities e WHERE e.key = ? AND {where} ORDER BY e.id LIMIT ?",
             (key, *bindings, limit),
         )
         return tuple(row[0] for row in rows)
@@ -116,7 +110,7 @@ class EntityRows(PassageRows):
         beside: list[int] = []
         for comparison, order in (("<", "DESC"), (">", "ASC")):
             row = self.database.execute(
-                "SELECT number FROM entities"  # noqa: S608 - the two words above
+                "SELECT number FROM entities"
                 f" WHERE topic_path = ? AND topic_path <> '' AND number {comparison} ? AND workspace_hash = ?"
                 f" ORDER BY number {order} LIMIT 1",
                 (topic_path, number, workspace_hash),
@@ -125,9 +119,7 @@ class EntityRows(PassageRows):
                 beside.append(row[0])
         return tuple(beside)
 
-    def insert(
-        self, entity: Entity, text: str, passages: Sequence[Passage], marks: Sequence[int] = ()
-    ) -> int:
+    def insert(self, entity: Entity, text: str, passages: Sequence[Passage], marks: Sequence[int] = ()) -> int:
         """Add an entity with its indexed text, its passages pending for vectors, and its marks; return its number."""
         connection = self.database.connection
         stored = Stored(number=0, entity=entity, passages=len(passages))
@@ -139,7 +131,10 @@ class EntityRows(PassageRows):
         return number
 
     def insert_new(
-        self, entities: Sequence[Entity], texts: Sequence[str], passages: Sequence[Sequence[Passage]]
+        self,
+        entities: Sequence[Entity],
+        texts: Sequence[str],
+        passages: Sequence[Sequence[Passage]],
     ) -> list[int]:
         """Add many entities in one sweep; return the positions of those whose identity was taken, which are not added.
 
@@ -152,9 +147,7 @@ class EntityRows(PassageRows):
             _INSERT_NEW,
             (
                 (number, *entity_row(Stored(number=number, entity=entity, passages=len(split))))
-                for number, (entity, split) in enumerate(
-                    zip(entities, passages, strict=True), start=first
-                )
+                for number, (entity, split) in enumerate(zip(entities, passages, strict=True), start=first)
             ),
         )
         taken: set[int] = set()
@@ -183,7 +176,13 @@ class EntityRows(PassageRows):
         self.database.execute(
             "UPDATE entities SET retrieval_count = ?, last_accessed_unix_ms = ?, decay_score = ?, layer = ?"
             " WHERE number = ?",
-            (entity.retrieval_count, entity.last_accessed_unix_ms, entity.decay_score, entity.layer, number),
+            (
+                entity.retrieval_count,
+                entity.last_accessed_unix_ms,
+                entity.decay_score,
+                entity.layer,
+                number,
+            ),
         )
 
     def add_version(self, stored: Stored, version: Version) -> int:
@@ -206,7 +205,7 @@ class EntityRows(PassageRows):
     def versions(self, number: int, limit: int = -1, offset: int = 0) -> tuple[Version, ...]:
         """Return the closed versions of an entity, newest first."""
         rows = self.database.execute(
-            f"SELECT {_VERSION_NAMES} FROM versions v WHERE v.entity = ?"  # noqa: S608 - own constants
+            f"SELECT {_VERSION_NAMES} FROM versions v WHERE v.entity = ?"
             " ORDER BY v.recorded_at_unix_ms DESC, v.number DESC LIMIT ? OFFSET ?",
             (number, limit, offset),
         )
@@ -214,9 +213,7 @@ class EntityRows(PassageRows):
 
     def count_versions(self, number: int) -> int:
         """Return how many closed versions an entity has."""
-        return int(
-            self.database.execute("SELECT count(*) FROM versions WHERE entity = ?", (number,)).get
-        )
+        return int(self.database.execute("SELECT count(*) FROM versions WHERE entity = ?", (number,)).get)
 
     def links(self, numbers: Iterable[int]) -> dict[int, tuple[Link, ...]]:
         """Return the outgoing links of entities by number, in the order of target and relationship."""
@@ -227,9 +224,7 @@ class EntityRows(PassageRows):
             (json.dumps(list(numbers)),),
         )
         for source, target_id, relationship, weight in rows:
-            found.setdefault(source, []).append(
-                Link(target_id=target_id, relationship=relationship, weight=weight)
-            )
+            found.setdefault(source, []).append(Link(target_id=target_id, relationship=relationship, weight=weight))
         return {number: tuple(links) for number, links in found.items()}
 
     def marked(self, marks: Sequence[int], limit: int) -> tuple[int, ...]:
@@ -237,16 +232,15 @@ class EntityRows(PassageRows):
         found: dict[int, None] = {}
         for mark in marks:
             rows = self.database.execute(
-                "SELECT entity FROM sketches WHERE mark = ? ORDER BY entity DESC LIMIT ?", (mark, limit)
+                "SELECT entity FROM sketches WHERE mark = ? ORDER BY entity DESC LIMIT ?",
+                (mark, limit),
             )
             found.update((row[0], None) for row in rows)
         return tuple(found)
 
     def add_marks(self, number: int, marks: Sequence[int]) -> None:
         """Add the marks of an entity's text."""
-        self.database.execute_many(
-            "INSERT OR IGNORE INTO sketches VALUES (?, ?)", [(mark, number) for mark in marks]
-        )
+        self.database.execute_many("INSERT OR IGNORE INTO sketches VALUES (?, ?)", [(mark, number) for mark in marks])
 
     def remove_marks(self, number: int, marks: Sequence[int]) -> None:
         """Remove marks of an entity's former text."""
@@ -275,7 +269,7 @@ class EntityRows(PassageRows):
     def rebuild_index(self, text_of: Callable[[Entity], str]) -> int:
         """Empty both text indexes and fill them again from the rows; return the number of live entities indexed."""
         for live in (True, False):
-            self.database.execute(f"DELETE FROM {table_for(live=live)}")  # noqa: S608 - own table names
+            self.database.execute(f"DELETE FROM {table_for(live=live)}")
         live_count = 0
         everything = Filter(include_archived=True, every_caller=True)
         for batch in self.scan(everything):
@@ -286,7 +280,7 @@ class EntityRows(PassageRows):
         last = 0
         while True:
             rows = self.database.execute(
-                f"SELECT v.number, {_VERSION_NAMES} FROM versions v WHERE v.number > ? ORDER BY v.number LIMIT 1000",  # noqa: S608
+                f"SELECT v.number, {_VERSION_NAMES} FROM versions v WHERE v.number > ? ORDER BY v.number LIMIT 1000",
                 (last,),
             ).fetchall()
             if not rows:
@@ -296,19 +290,12 @@ class EntityRows(PassageRows):
                 entity = version_from_row(row[1:]).entity
                 self._index_owner(-row[0], entity, text_of(entity), live=False)
 
-    def _add_passages(
-        self, number: int, entity: Entity, text: str, passages: Sequence[Passage]
-    ) -> None:
+    def _add_passages(self, number: int, entity: Entity, text: str, passages: Sequence[Passage]) -> None:
         first = self.next_number("passages", "id")
-        spans = [
-            (passage, number, part.start, part.length)
-            for passage, part in enumerate(passages, start=first)
-        ]
+        spans = [(passage, number, part.start, part.length) for passage, part in enumerate(passages, start=first)]
         self._fill(spans, {is_live(entity): index_rows(first, entity, text, passages)})
 
-    def _fill(
-        self, spans: Sequence[tuple[int, int, int, int]], index: Mapping[bool, Sequence[IndexRow]]
-    ) -> None:
+    def _fill(self, spans: Sequence[tuple[int, int, int, int]], index: Mapping[bool, Sequence[IndexRow]]) -> None:
         connection = self.database.connection
         connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?)", spans)
         connection.executemany("INSERT INTO pending VALUES (?, 0)", ((span[0],) for span in spans))
@@ -318,7 +305,7 @@ class EntityRows(PassageRows):
     def _reindex_owner(self, owner: int, entity: Entity, text: str, *, live: bool) -> None:
         ids = [(passage,) for passage, _ in self.passages_of(owner)]
         for table in (table_for(live=True), table_for(live=False)):
-            self.database.execute_many(f"DELETE FROM {table} WHERE rowid = ?", ids)  # noqa: S608
+            self.database.execute_many(f"DELETE FROM {table} WHERE rowid = ?", ids)
         self._index_owner(owner, entity, text, live=live)
 
     def _index_owner(self, owner: int, entity: Entity, text: str, *, live: bool) -> None:

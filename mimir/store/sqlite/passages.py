@@ -24,7 +24,7 @@ class PassageRows:
         select = "SELECT p.id, p.owner, e.passages FROM passages p CROSS JOIN"
         chosen = "WHERE p.id IN (SELECT value FROM json_each(?)) AND"
         listed = json.dumps(list(ids))
-        sql = f"{select} entities e ON e.number = p.owner {chosen} {where}"  # noqa: S608 - conditions() binds values
+        sql = f"{select} entities e ON e.number = p.owner {chosen} {where}"
         values: tuple[object, ...] = (listed, *bindings)
         if filter_.past_versions:
             sql += f" UNION ALL {select} versions e ON e.number = -p.owner {chosen} {where}"
@@ -33,9 +33,7 @@ class PassageRows:
 
     def passages_of(self, owner: int) -> tuple[tuple[int, Passage], ...]:
         """Return the passages of an entity, or of a version by its negative number, each with its id."""
-        rows = self.database.execute(
-            "SELECT id, start, length FROM passages WHERE owner = ? ORDER BY id", (owner,)
-        )
+        rows = self.database.execute("SELECT id, start, length FROM passages WHERE owner = ? ORDER BY id", (owner,))
         return tuple((row[0], Passage(start=row[1], length=row[2])) for row in rows)
 
     def load_passages(self, ids: Iterable[int]) -> dict[int, tuple[int, Passage]]:
@@ -48,4 +46,4 @@ class PassageRows:
 
     def next_number(self, table: str, column: str) -> int:
         """Return the number that the next row of a table gets; only the holder of the write lock may rely on it."""
-        return 1 + int(self.database.execute(f"SELECT coalesce(max({column}), 0) FROM {table}").get)  # noqa: S608
+        return 1 + int(self.database.execute(f"SELECT coalesce(max({column}), 0) FROM {table}").get)

@@ -163,9 +163,7 @@ CREATE TABLE cursors (
 CREATE VIRTUAL TABLE passage_vocabulary USING fts5vocab(passage_text, row);
 """
 
-MIGRATIONS: Final[tuple[Callable[[apsw.Connection], None], ...]] = (
-    lambda connection: _run(connection, _V1),
-)
+MIGRATIONS: Final[tuple[Callable[[apsw.Connection], None], ...]] = (lambda connection: _run(connection, _V1),)
 """Step n brings a file from user_version n to n + 1."""
 
 

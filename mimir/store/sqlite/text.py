@@ -14,12 +14,6 @@ from mimir.rules.text import segment
 from mimir.store.sqlite.filters import conditions
 from mimir.store.sqlite.passages import PassageRows
 
-_COMMON_SHARE: Final = 4
-"""A term in more than one passage out of four is dropped when a rarer term exists: its BM25 weight is small, its cost is
-that of visiting them all."""
-_COMMON_FROM: Final = 20_000
-"""Passages below which no term is dropped: ranking them all is quick."""
-
 RANKED_MATCHES: Final = 8_192
 """Most matches that one query ranks: BM25 costs about a microsecond for each."""
 
@@ -39,9 +33,7 @@ def table_for(*, live: bool) -> str:
     return "passage_text" if live else "past_text"
 
 
-def index_rows(
-    first: int, entity: Entity, text: str, passages: Sequence[Passage]
-) -> list[IndexRow]:
+def index_rows(first: int, entity: Entity, text: str, passages: Sequence[Passage]) -> list[IndexRow]:
     """Return the index rows of an entity's passages, whose ids start at ``first``."""
     key, topic = segment(entity.key), segment(entity.topic_path)
     tags = segment(" ".join(entity.tags)) if entity.tags else ""
@@ -73,7 +65,6 @@ class TextIndex(PassageRows):
         When a query has more matches than can be ranked in a few milliseconds, the newest of them compete, and with
         them the newest that hold every word.
         """
-        query = query if prefix else self._without_common(query)
         expression = match_string(query, prefix=prefix)
         if not expression:
             return [], True
@@ -91,33 +82,35 @@ class TextIndex(PassageRows):
         expression = match_string(query)
         return self._best("past_text", expression, filter_, limit)[0] if expression else []
 
-    def match_substring(self, query: Query, filter_: Filter, limit: int) -> tuple[int, ...]:
-        """Return the numbers of entities whose body or key holds a token of the query anywhere, newest first."""
-        tokens = query.exact.split()[:_SUBSTRINGS]
-        if not tokens:
-            return ()
+    def match_substring(self, parts: Sequence[str], filter_: Filter, limit: int) -> tuple[int, ...]:
+        """Return the numbers of entities whose body or key holds one of the parts anywhere, newest first."""
+        tokens = parts[:_SUBSTRINGS]
         where, bindings = conditions(filter_)
         test = " OR ".join(_LIKE for _ in tokens)
         patterns = [f"%{_WILDCARDS.sub(_ESCAPED, token)}%" for token in tokens for _ in range(2)]
         rows = self.database.execute(
-            f"SELECT e.number FROM entities e WHERE ({test}) AND {where} ORDER BY e.number DESC LIMIT ?",  # noqa: S608
+            f"SELECT e.number FROM entities e WHERE ({test}) AND {where} ORDER BY e.number DESC LIMIT ?",
             (*patterns, *bindings, limit),
         )
         return tuple(row[0] for row in rows)
 
-    def _best(
-        self, table: str, expression: str, filter_: Filter, limit: int
-    ) -> tuple[list[Candidate], bool]:
+    def _best(self, table: str, expression: str, filter_: Filter, limit: int) -> tuple[list[Candidate], bool]:
         lowest = self._lowest_ranked(table, expression)
+        found: list[Candidate] = []
         for depth in (limit * _OVERFETCH, -1):
             ranked = self.database.execute(
-                f"SELECT rowid, -bm25({table}) AS score FROM {table}"  # noqa: S608 - own table names
+                f"SELECT rowid, -bm25({table}) AS score FROM {table}"
                 f" WHERE {table} MATCH ? AND rowid >= ? ORDER BY score DESC, rowid LIMIT ?",
                 (expression, lowest, depth),
             ).fetchall()
             owners = self.owners((row[0] for row in ranked), filter_)
             found = [
-                Candidate(passage=passage, owner=owners[passage][0], passages=owners[passage][1], score=score)
+                Candidate(
+                    passage=passage,
+                    owner=owners[passage][0],
+                    passages=owners[passage][1],
+                    score=score,
+                )
                 for passage, score in ranked
                 if passage in owners
             ]
@@ -128,27 +121,25 @@ class TextIndex(PassageRows):
     def _lowest_ranked(self, table: str, expression: str) -> int:
         """Return the id from which matches are ranked: 0, or that of the newest match that is one too many."""
         row = self.database.execute(
-            f"SELECT rowid FROM {table} WHERE {table} MATCH ? ORDER BY rowid DESC LIMIT 1 OFFSET ?",  # noqa: S608
+            f"SELECT rowid FROM {table} WHERE {table} MATCH ? ORDER BY rowid DESC LIMIT 1 OFFSET ?",
             (expression, RANKED_MATCHES - 1),
         ).fetchone()
         return 0 if row is None else int(row[0])
 
-    def _without_common(self, query: Query) -> Query:
-        total = self._passage_count()
-        if len(query.words) < 2 or total < _COMMON_FROM:  # noqa: PLR2004 - one word has no rarer one
-            return query
-        bound = total // _COMMON_SHARE
-        rare = tuple(word for word in query.words if self._documents_with(word) <= bound)
-        return query if len(rare) in (0, len(query.words)) else Query(words=rare, phrases=query.phrases, exact=query.exact)
+    def document_frequencies(self, words: Sequence[str]) -> tuple[dict[str, int], int]:
+        """Return in how many live passages each word stands, by its stem, and how many passages there are in all.
 
-    def _passage_count(self) -> int:
-        return int(self.database.execute("SELECT coalesce(max(id), 0) FROM passages").get)
-
-    def _documents_with(self, word: str) -> int:
-        connection = self.database.connection
-        tokenizer = connection.fts5_tokenizer("porter", ["unicode61", "remove_diacritics", "2"])
-        stems = tokenizer(word.encode(), apsw.FTS5_TOKENIZE_QUERY, None, include_offsets=False, include_colocated=False)
-        if not stems:
-            return 0
-        row = connection.execute("SELECT doc FROM passage_vocabulary WHERE term = ?", (stems[0],)).fetchone()
-        return 0 if row is None else int(row[0])
+        The total counts past passages too: an upper bound that costs nothing.
+        """
+        total = int(self.database.execute("SELECT coalesce(max(id), 0) FROM passages").get)
+        tokenizer = self.database.connection.fts5_tokenizer("porter", ["unicode61", "remove_diacritics", "2"])
+        found: dict[str, int] = {}
+        for word in words:
+            stems = tokenizer(
+                word.encode(), apsw.FTS5_TOKENIZE_QUERY, None, include_offsets=False, include_colocated=False
+            )
+            row = self.database.execute(
+                "SELECT doc FROM passage_vocabulary WHERE term = ?", (next(iter(stems), ""),)
+            ).fetchone()
+            found[word] = 0 if row is None else row[0]
+        return found, total

@@ -27,7 +27,7 @@ class Upkeep:
             return int(execute(sql).get)
 
         def count_by(column: str) -> dict[str, int]:
-            rows = execute(f"SELECT {column}, count(*) FROM entities GROUP BY 1 ORDER BY 1")  # noqa: S608 - own names
+            rows = execute(f"SELECT {column}, count(*) FROM entities GROUP BY 1 ORDER BY 1")
             return dict(rows.fetchall())
 
         oldest, newest = execute("SELECT min(created_at_unix_ms), max(created_at_unix_ms) FROM entities").fetchall()[0]

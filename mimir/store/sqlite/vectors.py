@@ -70,10 +70,7 @@ class SignIndex:
             count = min(count, int(np.count_nonzero(distances != np.iinfo(np.uint16).max)))
         if count == 0:
             return []
-        if count < len(distances):
-            chosen = np.argpartition(distances, count - 1)[:count]
-        else:
-            chosen = np.arange(len(distances))
+        chosen = np.argpartition(distances, count - 1)[:count] if count < len(distances) else np.arange(len(distances))
         return [int(sequence) for sequence in np.sort(sequences[chosen])]
 
     def __len__(self) -> int:
@@ -107,10 +104,10 @@ class VectorRows(PassageRows):
         if row is None:
             with self.database.writing():
                 self.database.execute(
-                    "INSERT OR IGNORE INTO models (name, dimensions) VALUES (?, ?)", (name, dimensions)
+                    "INSERT OR IGNORE INTO models (name, dimensions) VALUES (?, ?)",
+                    (name, dimensions),
                 )
-                row = self.database.execute("SELECT number FROM models WHERE name = ?", (name,)).fetchone()
-        return int(row[0])
+        return int(self.database.execute("SELECT number FROM models WHERE name = ?", (name,)).get)
 
     def add_vectors(self, model: int, passages: Sequence[int], vectors: NDArray[np.float32]) -> int:
         """Store the vectors of passages that still wait for one, and return how many did.
@@ -136,27 +133,28 @@ class VectorRows(PassageRows):
     def lease_pending(self, count: int, now_ms: int, until_ms: int) -> tuple[int, ...]:
         """Take up to ``count`` passages without a vector, newest first, and keep others off them until ``until_ms``."""
         rows = self.database.execute(
-            "SELECT passage FROM pending WHERE leased_until_unix_ms <= ? ORDER BY passage DESC LIMIT ?", (now_ms, count)
+            "SELECT passage FROM pending WHERE leased_until_unix_ms <= ? ORDER BY passage DESC LIMIT ?",
+            (now_ms, count),
         ).fetchall()
         self.database.execute_many(
-            "UPDATE pending SET leased_until_unix_ms = ? WHERE passage = ?", [(until_ms, row[0]) for row in rows]
+            "UPDATE pending SET leased_until_unix_ms = ? WHERE passage = ?",
+            [(until_ms, row[0]) for row in rows],
         )
         return tuple(row[0] for row in rows)
 
     def make_pending(self, owner: int) -> tuple[int, ...]:
         """Mark all passages of an entity as waiting for a vector and return them."""
         passages = tuple(passage for passage, _ in self.passages_of(owner))
-        self.database.execute_many(
-            "INSERT OR REPLACE INTO pending VALUES (?, 0)", [(passage,) for passage in passages]
-        )
+        self.database.execute_many("INSERT OR REPLACE INTO pending VALUES (?, 0)", [(passage,) for passage in passages])
         return passages
 
     def make_foreign_pending(self, model: int) -> int:
-        """Mark every passage whose vector is of another model as waiting, and return how many; search goes on meanwhile."""
+        """Mark passages whose vector is of another model as waiting, and return how many."""
         connection = self.database.connection
         before = connection.total_changes()
         connection.execute(
-            "INSERT OR IGNORE INTO pending SELECT passage, 0 FROM vectors WHERE model <> ?", (model,)
+            "INSERT OR IGNORE INTO pending SELECT passage, 0 FROM vectors WHERE model <> ?",
+            (model,),
         )
         return connection.total_changes() - before
 
@@ -177,9 +175,7 @@ class VectorRows(PassageRows):
             ).get
         )
 
-    def nearest(
-        self, model: int, query: NDArray[np.float32], filter_: Filter, limit: int
-    ) -> list[Candidate]:
+    def nearest(self, model: int, query: NDArray[np.float32], filter_: Filter, limit: int) -> list[Candidate]:
         """Return the passages whose vectors have the greatest cosine to ``query``, of entities that pass a filter."""
         index = self._current_index(model)
         depth = max(RESCORED, limit)
@@ -193,9 +189,7 @@ class VectorRows(PassageRows):
             found = self._rescored(query, self._sequences_passing(model, filter_), filter_)
         return found[:limit]
 
-    def cosines(
-        self, model: int, query: NDArray[np.float32], owners: Iterable[int]
-    ) -> list[Candidate]:
+    def cosines(self, model: int, query: NDArray[np.float32], owners: Iterable[int]) -> list[Candidate]:
         """Return the passages of the given owners that have vectors, each with its cosine to ``query``."""
         rows = self.database.execute(
             "SELECT p.owner, p.id, v.vector FROM passages p JOIN vectors v ON v.passage = p.id"
@@ -215,7 +209,7 @@ class VectorRows(PassageRows):
         """Return the numbers of entities that pass a filter and wait for a vector, oldest first."""
         where, bindings = conditions(filter_)
         rows = self.database.execute(
-            "SELECT DISTINCT e.number FROM pending w JOIN passages p ON p.id = w.passage"  # noqa: S608 - bound
+            "SELECT DISTINCT e.number FROM pending w JOIN passages p ON p.id = w.passage"
             f" JOIN entities e ON e.number = p.owner WHERE {where} ORDER BY e.number LIMIT ?",
             (*bindings, limit),
         )
@@ -246,13 +240,13 @@ class VectorRows(PassageRows):
             if not batch:
                 break
             index.append(
-                [row[0] for row in batch], b"".join(row[1] for row in batch), [(row[2], row[3]) for row in batch]
+                [row[0] for row in batch],
+                b"".join(row[1] for row in batch),
+                [(row[2], row[3]) for row in batch],
             )
         index.last = max(index.last, newest)
 
-    def _rescored(
-        self, query: NDArray[np.float32], sequences: Sequence[int], filter_: Filter
-    ) -> list[Candidate]:
+    def _rescored(self, query: NDArray[np.float32], sequences: Sequence[int], filter_: Filter) -> list[Candidate]:
         rows = self.database.execute(
             "SELECT passage, vector FROM vectors WHERE sequence IN (SELECT value FROM json_each(?))",
             (json.dumps(list(sequences)),),
@@ -272,7 +266,7 @@ class VectorRows(PassageRows):
     def _sequences_passing(self, model: int, filter_: Filter) -> list[int]:
         where, bindings = conditions(filter_)
         rows = self.database.execute(
-            "SELECT v.sequence FROM entities e CROSS JOIN passages p ON p.owner = e.number"  # noqa: S608 - bound
+            "SELECT v.sequence FROM entities e CROSS JOIN passages p ON p.owner = e.number"
             f" CROSS JOIN vectors v ON v.passage = p.id WHERE v.model = ? AND {where} ORDER BY v.sequence",
             (model, *bindings),
         )
