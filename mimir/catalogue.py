@@ -129,9 +129,8 @@ def _parameter_schema(hint: Any) -> tuple[dict[str, Any], Doc]:  # noqa: ANN401 
         schema["enum"] = list(doc.suggested)
     if schema["type"] == "array":
         schema["items"] = {"type": "string"}
-    for word, bound in (("minimum", doc.minimum), ("maximum", doc.maximum)):
-        if bound is not None:
-            schema[word] = bound
+    bounds = {"minimum": doc.minimum, "maximum": doc.maximum}
+    schema.update({word: bound for word, bound in bounds.items() if bound is not None})
     schema["description"] = doc.text
     if doc.properties:
         schema["properties"] = dict(doc.properties)

@@ -16,6 +16,9 @@ class Clock(Protocol):
     def new_id(self, prefix: str, digits: int = 12) -> str:
         """Return ``prefix`` followed by ``digits`` random lowercase hex digits."""
 
+    def new_ids(self, prefix: str, count: int) -> list[str]:
+        """Return ``count`` fresh identifiers of 12 digits at once."""
+
 
 class SystemClock:
     """The machine's wall clock and its random source."""
@@ -27,3 +30,8 @@ class SystemClock:
     def new_id(self, prefix: str, digits: int = 12) -> str:
         """Return ``prefix`` followed by ``digits`` random lowercase hex digits."""
         return prefix + os.urandom((digits + 1) // 2).hex()[:digits]
+
+    def new_ids(self, prefix: str, count: int) -> list[str]:
+        """Return ``count`` fresh identifiers of 12 digits at once."""
+        digits = os.urandom(6 * count).hex()
+        return [prefix + digits[at : at + 12] for at in range(0, 12 * count, 12)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -21,6 +21,9 @@ from mimir.rules.query import Query, parse_query, without_common
 from mimir.rules.time import in_force
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mimir.engine import Engine
 
 DRAIN_S: Final = 1.0
@@ -165,7 +168,7 @@ def _run_arms(
     engine: Engine,
     request: Request,
     query: Query,
-    vector: Any,
+    vector: NDArray[np.float32] | None,
     mode: str,
     pool: int,
 ) -> Arms:
@@ -192,17 +195,18 @@ def _run_keyword(
     store = engine.store
     frequencies, total = store.document_frequencies(query.words)
     arms.whole = fusion.whole_score(frequencies, total)
-    found, complete = store.match_text(without_common(query, frequencies, total), filter_, pool)
+    telling = without_common(query, frequencies, total)
+    found, complete = store.match_text(telling, filter_, pool)
     arms.take("keyword", found)
     if not complete:
         arms.notes.append("very common words: the newest matches were ranked")
     if filter_.include_archived:
-        arms.take("keyword", store.match_past(query, filter_, pool))
+        arms.take("keyword", store.match_past(telling, filter_, pool))
     page = request.limit + request.offset
     if len(arms.keyword) < page or request.expansion_variants:
         # A word's beginning counts less than the word: below every whole-word match.
         least = min(arms.keyword.values(), default=1.0)
-        begun, _ = store.match_text(query, filter_, pool, prefix=True)
+        begun, _ = store.match_text(telling, filter_, pool, prefix=True)
         begun = [candidate for candidate in begun if candidate.owner not in arms.keyword]
         most = max((candidate.score for candidate in begun), default=1.0) or 1.0
         arms.take(

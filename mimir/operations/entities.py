@@ -103,117 +103,136 @@ def remember(
     Raises:
         InvalidInput: body_json is not JSON, a name is empty or too long, or validity ends before it begins.
     """
-    draft = Draft(
-        category=category,
-        key=key,
-        body=body_json,
+    draft = make_draft(
+        category,
+        key,
+        body_json,
         workspace_hash=workspace_hash,
         importance=importance,
-        recall_when=tuple(recall_when or ()),
+        recall_when=recall_when or (),
         changes={
             "status": status,
             "type": type,
-            "tags": None if tags is None else tuple(tags),
+            "tags": tags,
             "topic_path": topic_path,
             "agent_id": agent_id,
             "always_on": always_on,
             "certainty": certainty,
             "visibility": visibility,
-            "layer": None if layer is None else canonical_layer(layer),
+            "layer": layer,
             "valid_from_unix_ms": valid_from_unix_ms,
             "valid_to_unix_ms": valid_to_unix_ms,
         },
     )
-    checked = check(draft)
     with engine.writing() as now:
         found = engine.store.find(category, key, workspace_hash)
         if found:
-            update(engine, found[0], checked, now)
+            update(engine, found[0], draft, now)
             result = Remembered(id=found[0].entity.id, action="updated", category=category, key=key)
         else:
-            result = _create(engine, checked, now, dedup or engine.settings.dedup)
+            result = _create(engine, draft, now, dedup or engine.settings.dedup)
     engine.note_pending()
     return result
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """One memory as it was handed in; None in `changes` means that the field was left out."""
+class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One memory as it was handed in and checked: its body as JSON text and as searchable text, and the fields given."""
 
     category: str
     key: str
-    body: Json
-    workspace_hash: str = ""
-    importance: float = DEFAULT_IMPORTANCE
-    recall_when: tuple[str, ...] = ()
-    source: str = "agent"
-    prefix: str = "mem-"
-    changes: Mapping[str, Any]
-
-
-class Checked(msgspec.Struct, frozen=True, kw_only=True):
-    """A draft whose values are in order, with its body as JSON text and as searchable text."""
-
-    draft: Draft
     body_json: str
     text: str
+    workspace_hash: str
+    importance: float
+    source: str
+    prefix: str
+    changes: dict[str, Any]
 
 
-def check(draft: Draft) -> Checked:
-    """Check a draft and lay out its body.
+def make_draft(
+    category: str,
+    key: str,
+    body: Json,
+    *,
+    workspace_hash: str = "",
+    importance: float = DEFAULT_IMPORTANCE,
+    recall_when: Sequence[str] = (),
+    source: str = "agent",
+    prefix: str = "mem-",
+    changes: Mapping[str, Any],
+) -> Draft:
+    """Check a memory and lay out its body; None among ``changes`` means that the field was left out.
 
     Raises:
-        InvalidInput: body is not JSON, a name is empty or too long, a number is out of range, or validity ends before
-            it begins.
+        InvalidInput: body is not JSON, a name is empty or too long, a field is unknown or out of range, or validity
+            ends before it begins.
     """
-    _check_name("category", draft.category, MAXIMUM_CATEGORY_BYTES)
-    _check_name("key", draft.key, MAXIMUM_KEY_BYTES)
-    body_json, body = _read_body(draft.body, draft.recall_when)
-    for name, value in (
-        ("importance", draft.importance),
-        ("certainty", draft.changes.get("certainty")),
-    ):
-        if value is not None and not 0.0 <= value <= 1.0:
-            raise InvalidInput(f"'{name}' is {value}.", hint="Give a number from 0 to 1.")
-    visibility = draft.changes.get("visibility")
-    if visibility is not None and visibility not in VISIBILITIES:
+    _check_name("category", category, MAXIMUM_CATEGORY_BYTES)
+    _check_name("key", key, MAXIMUM_KEY_BYTES)
+    if not 0.0 <= importance <= 1.0:
+        raise InvalidInput(f"'importance' is {importance}.", hint="Give a number from 0 to 1.")
+    body_json, value = _read_body(body, recall_when)
+    return Draft(
+        category=category,
+        key=key,
+        body_json=body_json,
+        text=searchable_text(value),
+        workspace_hash=workspace_hash,
+        importance=importance,
+        source=source,
+        prefix=prefix,
+        changes=_checked_changes(changes) if changes else {},
+    )
+
+
+def _checked_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in changes.items() if value is not None}
+    unknown = given.keys() - _CHANGEABLE
+    if unknown:
+        raise InvalidInput(f"{min(unknown)!r} is not a field of a memory.", hint="Use the parameters of remember.")
+    certainty, visibility = given.get("certainty", 0.5), given.get("visibility", "workspace")
+    if not 0.0 <= certainty <= 1.0:
+        raise InvalidInput(f"'certainty' is {certainty}.", hint="Give a number from 0 to 1.")
+    if visibility not in VISIBILITIES:
         raise InvalidInput(f"'visibility' is {visibility!r}.", hint="Use one of: " + ", ".join(VISIBILITIES) + ".")
-    start, end = draft.changes.get("valid_from_unix_ms"), draft.changes.get("valid_to_unix_ms")
+    start, end = given.get("valid_from_unix_ms"), given.get("valid_to_unix_ms")
     if start is not None and end is not None and end <= start:
         raise InvalidInput(
             f"'valid_to_unix_ms' ({end}) is not after 'valid_from_unix_ms' ({start}).",
             hint="Give an end after the beginning, or leave it out.",
         )
-    return Checked(draft=draft, body_json=body_json, text=searchable_text(body))
+    if "tags" in given:
+        given["tags"] = tuple(given["tags"])
+    if "layer" in given:
+        given["layer"] = canonical_layer(given["layer"])
+    return given
 
 
-def new_entity(engine: Engine, checked: Checked, now: int) -> Entity:
+def new_entity(engine: Engine, draft: Draft, entity_id: str, now: int) -> Entity:
     """Return the entity that a draft makes when nothing is stored under its identity."""
-    draft = checked.draft
-    changes = {name: value for name, value in draft.changes.items() if value is not None}
-    changes.setdefault("agent_id", engine.settings.agent_id)
     return Entity(
-        id=engine.clock.new_id(draft.prefix),
+        id=entity_id,
         category=draft.category,
         key=draft.key,
-        body_json=checked.body_json,
+        body_json=draft.body_json,
         workspace_hash=draft.workspace_hash,
         decay_score=draft.importance,
         source=draft.source,
         created_at_unix_ms=now,
         last_accessed_unix_ms=now,
         recorded_at_unix_ms=now,
-        **changes,
+        **{"agent_id": engine.settings.agent_id, **draft.changes},
     )
 
 
-def update(engine: Engine, stored: Stored, checked: Checked, now: int) -> None:
+def update(engine: Engine, stored: Stored, draft: Draft, now: int) -> None:
     """Change a stored entity to what a draft says; content, validity and status leave a version behind.
 
     A change of text without a period of its own replaces what was said; with one it stands beside it.
     """
     before = stored.entity
-    changes = {name: value for name, value in checked.draft.changes.items() if value is not None}
-    new_text = checked.body_json != before.body_json
+    changes = draft.changes
+    new_text = draft.body_json != before.body_json
     bounds = {"valid_from_unix_ms", "valid_to_unix_ms"} & changes.keys()
     if new_text:
         # A new statement does not inherit the period of the one it follows.
@@ -222,7 +241,7 @@ def update(engine: Engine, stored: Stored, checked: Checked, now: int) -> None:
     after = msgspec.structs.replace(
         before,
         **changes,
-        body_json=checked.body_json,
+        body_json=draft.body_json,
         archived=False,
         archive_reason="",
         retrieval_count=retrievals,
@@ -292,17 +311,21 @@ def remember_many(
         drafts = []
         for place, memory in enumerate(chunk, start=created + updated):
             try:
-                drafts.append(check(_draft(memory)))
+                drafts.append(_draft_of(memory))
             except InvalidInput as error:
                 raise InvalidInput(f"Memory {place}: {error.message}", hint=error.hint) from None
+        # In order, the random ids of a batch fill their index from left to right.
+        ids = sorted(engine.clock.new_ids("mem-", len(drafts)))
         with engine.writing() as now:
-            entities = [new_entity(engine, checked, now) for checked in drafts]
-            texts = [checked.text for checked in drafts]
-            taken = engine.store.insert_new(entities, texts, [split_passages(text) for text in texts])
+            taken = engine.store.insert_new(
+                [new_entity(engine, draft, entity_id, now) for draft, entity_id in zip(drafts, ids, strict=True)],
+                [draft.text for draft in drafts],
+                [split_passages(draft.text) for draft in drafts],
+            )
             for place in taken:
-                draft = drafts[place].draft
+                draft = drafts[place]
                 found = engine.store.find(draft.category, draft.key, draft.workspace_hash)
-                update(engine, found[0], drafts[place], now)
+                update(engine, found[0], draft, now)
         created += len(drafts) - len(taken)
         updated += len(taken)
         if progress is not None:
@@ -493,16 +516,16 @@ def may_read(engine: Engine, entity: Entity) -> bool:
     return entity.visibility != "private" or entity.agent_id == engine.settings.agent_id
 
 
-def _create(engine: Engine, checked: Checked, now: int, dedup: str) -> Remembered:
-    draft, store = checked.draft, engine.store
-    marks = sketch(checked.text)
-    alike = _alike(engine, checked, marks)
+def _create(engine: Engine, draft: Draft, now: int, dedup: str) -> Remembered:
+    store = engine.store
+    marks = sketch(draft.text)
+    alike = _alike(engine, draft, marks)
     if dedup != "off":
         for stored, _ in alike:
-            if same_content(text_of(stored.entity), checked.text, loosely=dedup == "similar"):
+            if same_content(text_of(stored.entity), draft.text, loosely=dedup == "similar"):
                 return _merge(engine, stored, draft, now)
-    entity = new_entity(engine, checked, now)
-    store.insert(entity, checked.text, split_passages(checked.text), marks)
+    entity = new_entity(engine, draft, engine.clock.new_id(draft.prefix), now)
+    store.insert(entity, draft.text, split_passages(draft.text), marks)
     similar = tuple(
         Similar(id=stored.entity.id, key=stored.entity.key, similarity=round(similarity, 3))
         for stored, similarity in alike[:_NAMED_SIMILAR]
@@ -512,13 +535,13 @@ def _create(engine: Engine, checked: Checked, now: int, dedup: str) -> Remembere
         action="created",
         category=draft.category,
         key=draft.key,
-        similar_to=similar if similar else UNSET,
+        similar_to=similar or UNSET,
     )
 
 
-def _alike(engine: Engine, checked: Checked, marks: Sequence[int]) -> list[tuple[Stored, float]]:
+def _alike(engine: Engine, draft: Draft, marks: Sequence[int]) -> list[tuple[Stored, float]]:
     """Return live memories of the same category and workspace whose text resembles the draft's, the nearest first."""
-    store, draft = engine.store, checked.draft
+    store = engine.store
     near: list[tuple[Stored, float]] = []
     for stored in store.load(store.marked(marks, _LOOKED_UP_PER_MARK)).values():
         entity = stored.entity
@@ -528,7 +551,7 @@ def _alike(engine: Engine, checked: Checked, marks: Sequence[int]) -> list[tuple
             and is_live(entity)
             and may_read(engine, entity)
         ):
-            similarity = trigram_similarity(text_of(entity), checked.text)
+            similarity = trigram_similarity(text_of(entity), draft.text)
             if similarity >= SIMILAR_FROM:
                 near.append((stored, similarity))
     return sorted(near, key=lambda pair: (-pair[1], pair[0].entity.id))
@@ -548,26 +571,17 @@ def _merge(engine: Engine, stored: Stored, draft: Draft, now: int) -> Remembered
     return Remembered(id=entity.id, action="deduped (new key not created)", category=draft.category, key=draft.key)
 
 
-def _draft(memory: Mapping[str, Any]) -> Draft:
-    given = {name: value for name, value in memory.items() if value is not None}
-    for name in ("category", "key", "body_json"):
-        if name not in given:
-            raise InvalidInput(f"'{name}' is missing.", hint="Give category, key and body_json.")
-    own = {name: given.pop(name) for name in ("category", "key", "workspace_hash", "importance") if name in given}
-    body, recall_when = given.pop("body_json"), given.pop("recall_when", ())
-    unknown = given.keys() - _CHANGEABLE
-    if unknown:
-        raise InvalidInput(
-            f"{min(unknown)!r} is not a field of a memory.",
-            hint="Use the parameters of remember.",
-        )
-    if "tags" in given:
-        given["tags"] = tuple(given["tags"])
-    if "layer" in given:
-        given["layer"] = canonical_layer(given["layer"])
-    return Draft(**own, body=body, recall_when=tuple(recall_when), changes=given)
+def _draft_of(memory: Mapping[str, Any]) -> Draft:
+    rest = dict(memory)
+    try:
+        category, key, body = rest.pop("category"), rest.pop("key"), rest.pop("body_json")
+    except KeyError as error:
+        raise InvalidInput(f"{error} is missing.", hint="Give category, key and body_json.") from None
+    own = {name: rest.pop(name) for name in _OWN_FIELDS & rest.keys()} if rest else {}
+    return make_draft(category, key, body, changes=rest, **own)
 
 
+_OWN_FIELDS: Final = frozenset({"workspace_hash", "importance", "recall_when"})
 _CHANGEABLE: Final = frozenset(
     {
         "status",
@@ -604,9 +618,9 @@ def _past_version(version: Version) -> PastVersion:
 
 
 def _check_name(name: str, value: str, most_bytes: int) -> None:
-    if not value.strip():
+    if not value or value.isspace():
         raise InvalidInput(f"'{name}' is empty.", hint=f"Give the memory a {name}.")
-    size = len(_encoded(name, value))
+    size = len(value) if value.isascii() else len(_encoded(name, value))
     if size > most_bytes:
         raise InvalidInput(f"'{name}' is {size} bytes long.", hint=f"Use at most {most_bytes} bytes.")
 

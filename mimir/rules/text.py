@@ -39,6 +39,11 @@ def searchable_text(body: Json) -> str:
     """
     if isinstance(body, str):
         return body
+    if isinstance(body, dict) and len(body) == 1:
+        # By far the commonest body, {"content": "..."}, needs no walk.
+        (only,) = body.values()
+        if isinstance(only, str):
+            return only
     lines: list[str] = []
     _collect(body, lines)
     return "\n".join(lines)

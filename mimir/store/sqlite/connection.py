@@ -154,8 +154,9 @@ class Database:
                 f"The store {self.path} cannot use a write-ahead log (journal mode {mode!r}).",
                 hint="Move it to a local disk: network shares and read-only folders do not support it.",
             )
-        # Checkpoint less often than the default 1,000 pages: a commit pays for the one it triggers.
-        connection.execute("PRAGMA wal_autocheckpoint=2000")
+        # Checkpoint less often than the default 1,000 pages: a commit pays for the one it triggers, and a page that
+        # changes often is folded into the file once instead of many times. The log stays near 32 MB.
+        connection.execute("PRAGMA wal_autocheckpoint=8000")
 
     def _wait(self, tries: int) -> bool:
         if tries == 0:

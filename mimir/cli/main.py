@@ -1,0 +1,142 @@
+"""The root of the command line: which commands there are, and how every failure ends."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from mimir import __version__
+from mimir.catalogue import load_catalogue
+from mimir.cli.commands import given_settings, operation_command, setting_options
+from mimir.cli.output import as_commands
+from mimir.errors import MimirError
+
+USAGE_STATUS: Final = 2
+BROKEN_PIPE_STATUS: Final = 1
+INTERRUPTED_STATUS: Final = 130
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return the exit status of the program."""
+    for stream in (sys.stdout, sys.stderr):
+        # A pipe on Windows is not UTF-8 by itself, and JSON is.
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]  # text streams
+    try:
+        status = root().main(list(arguments), prog_name="mimir", standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        _report(error.format_message(), _usage_hint(error))
+        return USAGE_STATUS
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED_STATUS
+    except MimirError as error:
+        _report(error.message, as_commands(error.hint))
+        return error.exit_status
+    except BrokenPipeError:
+        # The interpreter flushes once more at exit, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE_STATUS
+    return status if isinstance(status, int) else 0
+
+
+def root() -> click.Group:
+    """Return the group of all commands."""
+    return Root()
+
+
+class Root(click.Group):
+    """All commands, each made when it is asked for, listed under headings."""
+
+    def __init__(self) -> None:
+        self.entries: Mapping[str, Any] = load_catalogue()
+        version = click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_print_version,
+            help="Print the version and end.",
+        )
+        super().__init__(
+            "mimir",
+            params=[*setting_options(shown=True), version],
+            context_settings={"help_option_names": ["-h", "--help"]},
+            help=(
+                "Persistent memory for AI agents in one SQLite file. Without a command mimir serves MCP on standard"
+                " input and output."
+            ),
+            epilog="Every option above may stand before or after the command; after it wins.",
+        )
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Keep the settings for the command, and run it."""
+        ctx.obj = given_settings(ctx)
+        return super().invoke(ctx)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the words of all commands, the operations in the order of their tools."""
+        operations = [name.replace("_", "-") for name in self.entries]
+        return list(dict.fromkeys([*_OWN, *operations]))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
+        """Return the command of a word, or None."""
+        if cmd_name in _OWN:
+            module, function = _OWN[cmd_name]
+            own: click.Command = getattr(importlib.import_module(module), function)()
+            return own
+        name = cmd_name.replace("-", "_")
+        entry = self.entries.get(name)
+        return None if entry is None or cmd_name != name.replace("_", "-") else operation_command(name, entry)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under the heading of their family."""
+        sections: dict[str, list[str]] = {"Start here": list(_OWN)}
+        for name, entry in self.entries.items():
+            word = name.replace("_", "-")
+            if word not in _OWN:
+                sections.setdefault(entry["family"], []).append(word)
+        widest = max(len(word) for words in sections.values() for word in words)
+        for heading, words in sections.items():
+            commands = [(word, self.get_command(ctx, word)) for word in words]
+            rows = [
+                (word.ljust(widest), command.get_short_help_str(formatter.width - widest - 6))
+                for word, command in commands
+                if command is not None
+            ]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
+def _print_version(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"mimir {__version__}")
+        ctx.exit()
+
+
+def _report(message: str, hint: str) -> None:
+    sys.stderr.write(f"mimir: {message}\n")
+    if hint:
+        sys.stderr.write(f"  {hint}\n")
+
+
+def _usage_hint(error: click.UsageError) -> str:
+    if error.ctx is None:
+        return "Try: mimir --help"
+    usage = " ".join(error.ctx.command.get_usage(error.ctx).split())
+    return f"{usage}\n  Try: {error.ctx.command_path} --help"
+
+
+_OWN: Final = {
+    "serve": ("mimir.cli.maintenance", "serve_command"),
+    "demo": ("mimir.cli.demo", "demo_command"),
+    "doctor": ("mimir.cli.doctor", "doctor_command"),
+    "tools": ("mimir.cli.maintenance", "tools_command"),
+    "write": ("mimir.cli.maintenance", "write_command"),
+    "state-digest": ("mimir.cli.maintenance", "digest_command"),
+}
+"""The commands that are no operations, each with the function that makes it, imported when it is asked for."""

@@ -1,0 +1,125 @@
+"""`mimir serve`: flags to settings without the command-line library, which would cost the start too much."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from mimir import __version__
+from mimir.config import OPTIONS, load_settings, parse_option
+from mimir.errors import InvalidInput
+from mimir.server.dispatch import Dispatcher
+from mimir.server.stdio import serve_stdio
+
+if TYPE_CHECKING:
+    from mimir.config import Settings
+
+WITHOUT_EFFECT: Final = frozenset({"--mcp", "--offline"})
+"""Flags of older clients that ask for what is the case anyway: MCP is served, and nothing reaches for a network."""
+
+NOT_YET: Final = frozenset(
+    {
+        "--connectors-config",
+        "--embedding-endpoint",
+        "--embedding-model",
+        "--encryption-key",
+        "--llm-api-key",
+        "--llm-endpoint",
+        "--llm-model",
+        "--mcp-token",
+        "--port",
+        "--web",
+        "--web-auth-token",
+        "--web-bind",
+        "--workspace-token",
+    }
+)
+"""Flags that the published documentation names and this version refuses, because ignoring them would mislead."""
+
+
+def serve(arguments: Iterable[str]) -> int:
+    """Serve MCP on the standard streams with the settings of these arguments; return the exit status.
+
+    The word ``serve`` itself may stand anywhere among the flags. A setting that is wrong or not available ends in one
+    line on standard error and status 2, before anything is served.
+    """
+    try:
+        settings = load_settings(**read_flags(arguments))
+        dispatcher = Dispatcher(settings)
+        configure_log(settings)
+    except InvalidInput as error:
+        sys.stderr.write(f"mimir: {error.message} {error.hint}".rstrip() + "\n")
+        return error.exit_status
+    return serve_stdio(dispatcher)
+
+
+def read_flags(arguments: Iterable[str]) -> dict[str, object]:
+    """Return the settings that are given, by field; a later flag wins over an earlier one.
+
+    Raises:
+        InvalidInput: a flag is unknown, not available, or lacks its value.
+    """
+    options = {option.flag: option for option in OPTIONS}
+    rest = iter(arguments)
+    flags: dict[str, object] = {}
+    commands = 0
+    for argument in rest:
+        flag, equals, value = argument.partition("=")
+        option = options.get(flag)
+        if option is not None and option.kind is bool:
+            flags[option.field] = parse_option(option, value, flag) if equals else True
+        elif option is not None:
+            flags[option.field] = value if equals else _value(flag, rest)
+        elif flag == "--transport":
+            _require_stdio(value if equals else _value(flag, rest))
+        elif flag in NOT_YET:
+            raise InvalidInput(
+                f"{flag} is not available in version {__version__}.",
+                hint="Start without it."
+                if flag != "--encryption-key"
+                else "Nothing was started, since the memories would be stored readable.",
+            )
+        elif argument == "serve" and not commands:
+            commands += 1
+        elif argument not in WITHOUT_EFFECT:
+            kind = "option" if argument.startswith("-") else "argument"
+            raise InvalidInput(f"serve knows no {kind} {argument!r}.", hint="Run: mimir serve --help")
+    return flags
+
+
+def configure_log(settings: Settings) -> None:
+    """Send log lines where the settings say; by default, and without a cost, warnings go to standard error.
+
+    Raises:
+        InvalidInput: the log file cannot be written.
+    """
+    if not settings.log_file and settings.log_level == "warning":
+        return
+    import logging
+
+    try:
+        logging.basicConfig(
+            filename=settings.log_file or None,
+            encoding="utf-8" if settings.log_file else None,
+            level=settings.log_level.upper(),
+            format="%(asctime)s %(levelname)s %(message)s",
+        )
+    except OSError as error:
+        raise InvalidInput(
+            f"--log-file: {settings.log_file} cannot be written: {error.strerror}.", hint="Name another file."
+        ) from error
+
+
+def _value(flag: str, rest: Iterable[str]) -> str:
+    value = next(iter(rest), None)
+    if value is None or value.startswith("--"):
+        raise InvalidInput(f"{flag} needs a value.", hint=f"Write {flag} VALUE or {flag}=VALUE.")
+    return value
+
+
+def _require_stdio(transport: str) -> None:
+    if transport != "stdio":
+        raise InvalidInput(
+            f"--transport {transport} is not available in version {__version__}.", hint="Use stdio, or leave it out."
+        )

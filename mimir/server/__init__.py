@@ -1,0 +1,1 @@
+"""The server: a face that translates between the Model Context Protocol and operations."""
