@@ -1,37 +1,137 @@
 #!/usr/bin/env python3
-"""Write every file that follows from the declarations; with --check only tell whether one is out of date."""
+"""Write every file that follows from the declarations; with --check only tell which ones are out of date."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+# The reference must not depend on the width of the terminal it was made in.
+os.environ["COLUMNS"] = "100"
+
 from mimir.catalogue import CATALOGUE_PATH, build_catalogue  # noqa: E402 - the path above comes first
+from mimir.config import OPTIONS  # noqa: E402
+from mimir.errors import ALL  # noqa: E402
+
+NOTE = "<!-- Written by scripts/generate.py; change the declarations instead. -->\n\n"
+
+
+def catalogue_text(catalogue: dict[str, Any]) -> str:
+    """Return the catalogue as the JSON that the package ships."""
+    return json.dumps(catalogue, ensure_ascii=False, indent=1) + "\n"
+
+
+def tool_table(catalogue: dict[str, Any]) -> str:
+    """Return the README's tables: the tools of each family with the first sentence of each."""
+    lines = []
+    for family in dict.fromkeys(entry["family"] for entry in catalogue.values()):
+        lines += [f"**{family}**", "", "| Tool | What it does |", "|---|---|"]
+        for entry in catalogue.values():
+            if entry["family"] == family:
+                sentence = re.split(r"(?<=[.;])\s", entry["tool"]["description"])[0].rstrip(".;")
+                lines.append(f"| `{entry['tool']['name']}` | {sentence} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def tools_page(catalogue: dict[str, Any]) -> str:
+    """Return the reference of all tools: purpose, hints, parameters and results."""
+    return NOTE + "# Tools\n\n" + "\n".join("\n".join(_tool_section(entry)) for entry in catalogue.values())
+
+
+def _tool_section(entry: dict[str, Any]) -> Iterator[str]:
+    tool = entry["tool"]
+    hints = ", ".join(name.removesuffix("Hint") for name, is_set in tool["annotations"].items() if is_set)
+    yield f"## {tool['name']}\n\n{tool['description']}\n"
+    yield f"Family: {entry['family']}. Listed from profile: {entry['profile']}. Hints: {hints or 'none'}.\n"
+    properties = tool["inputSchema"]["properties"]
+    if properties:
+        yield "| Parameter | Type | Default | Meaning |\n|---|---|---|---|"
+        required = tool["inputSchema"].get("required", ())
+        for name, schema in properties.items():
+            default = "required" if name in required else json.dumps(schema["default"]) if "default" in schema else ""
+            choices = " (" + ", ".join(schema["enum"]) + ")" if "enum" in schema else ""
+            yield f"| `{name}` | {schema['type']}{choices} | {default} | {schema['description']} |"
+        yield ""
+    yield "Result: " + ", ".join(f"`{name}`" for name in tool["outputSchema"]["properties"]) + ".\n"
+
+
+def errors_page() -> str:
+    """Return the table of errors: what each is called at each face."""
+    lines = ["| Error | Code | HTTP | Exit | Meaning |", "|---|---|---|---|---|"]
+    lines += [
+        f"| `{error.__name__}` | `{error.code}` | {error.http_status} | {error.exit_status} | {error.__doc__} |"
+        for error in ALL
+    ]
+    return (
+        NOTE
+        + "# Errors\n\nEvery failure has a message, a code and a hint. Over MCP it is a result with `isError` whose\n"
+        + "`structuredContent` holds `error`, `code` and `hint`; the command line prints both and ends with the exit\n"
+        + "status below.\n\n"
+        + "\n".join(lines)
+        + "\n"
+    )
+
+
+def config_page() -> str:
+    """Return the table of settings: flag, environment variable, default, meaning."""
+    lines = ["| Flag | Environment | Default | Meaning |", "|---|---|---|---|"]
+    lines += [
+        f"| `{option.flag}` | `{option.environment}` | {_default(option.default)} | {option.help}"
+        + (f" One of: {', '.join(option.choices)}." if option.choices else "")
+        + " |"
+        for option in OPTIONS
+    ]
+    return NOTE + "# Settings\n\nA flag wins over the environment, which wins over the default.\n\n" + "\n".join(lines) + "\n"
+
+
+def _default(value: object) -> str:
+    return "" if value in ("", None) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def with_block(text: str, name: str, content: str) -> str:
+    """Return ``text`` with what stands between its markers for ``name`` replaced."""
+    pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+    replaced, count = pattern.subn(lambda match: match.group(1) + content + match.group(2), text)
+    if count != 1:
+        raise SystemExit(f"README.md holds {count} blocks named {name}, not one")
+    return replaced
 
 
 def generated_files() -> dict[Path, str]:
     """Return the text of each generated file by its path."""
-    catalogue = json.dumps(build_catalogue(), ensure_ascii=False, indent=1) + "\n"
-    return {Path(CATALOGUE_PATH): catalogue}
+    from mimir.cli.reference import cli_reference
+
+    catalogue = build_catalogue()
+    readme = ROOT / "README.md"
+    return {
+        Path(CATALOGUE_PATH): catalogue_text(catalogue),
+        readme: with_block(readme.read_text(encoding="utf-8"), "tools", tool_table(catalogue)),
+        ROOT / "docs" / "tools.md": tools_page(catalogue),
+        ROOT / "docs" / "errors.md": errors_page(),
+        ROOT / "docs" / "config.md": config_page(),
+        ROOT / "docs" / "cli.md": NOTE + cli_reference(),
+    }
 
 
 def main() -> int:
     """Write or check the generated files and return the exit status."""
-    stale = [
-        path
-        for path, text in generated_files().items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
+    files = generated_files()
+    stale = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv[1:]:
         for path in stale:
             sys.stderr.write(f"{path.relative_to(ROOT)} is out of date: run scripts/generate.py\n")
         return 1 if stale else 0
-    for path, text in generated_files().items():
-        path.write_text(text, encoding="utf-8")
+    for path in stale:
+        path.write_text(files[path], encoding="utf-8")
     return 0
 
 
