@@ -32,14 +32,17 @@ def main() -> int:
 
 
 def command_word(arguments: Sequence[str]) -> str | None:
-    """Return the first argument that is neither a flag nor the value of one, or None."""
-    with_value = {option.flag for option in OPTIONS if option.kind is not bool}
-    rest = iter(arguments)
-    for argument in rest:
-        if argument in with_value:
-            next(rest, None)
-        elif not argument.startswith("-"):
+    """Return the first argument that is neither a flag nor the value of one, or None.
+
+    A flag that is not known may have a value: flags of older clients are left to the server to judge.
+    """
+    switches = {option.flag for option in OPTIONS if option.kind is bool}
+    before = ""
+    for argument in arguments:
+        if not argument.startswith("-") and not before:
             return argument
+        takes_value = argument.startswith("-") and argument not in switches and "=" not in argument
+        before = argument if takes_value else ""
     return None
 
 

@@ -61,7 +61,7 @@ def _describe(declared: Operation) -> dict[str, Any]:
         schema, doc = _parameter_schema(hints[parameter.name])
         if parameter.default is inspect.Parameter.empty:
             required.append(parameter.name)
-        elif parameter.default is not None:
+        elif parameter.default is not None and parameter.default in schema.get("enum", [parameter.default]):
             schema["default"] = list(parameter.default) if parameter.default == () else parameter.default
         properties[parameter.name] = schema
         notes[parameter.name] = {

@@ -61,6 +61,7 @@ class Engine:
         self._embed_at: float | None = None
         self._worker: threading.Thread | None = None
         self._closing = False
+        self._embedding = threading.Lock()
         _open_engines.add(self)
 
     @classmethod
@@ -179,24 +180,35 @@ class Engine:
                 self.store.update_use(stored.number, used)
 
     def embed_pending(self, budget_s: float | None = None) -> int:
-        """Embed what waits for a vector, newest first, for at most ``budget_s`` seconds; return how many got one."""
-        embedder = self.require_embedder()
-        model = self.store.model_number(embedder.model_id, embedder.dimensions)
+        """Embed what waits for a vector, newest first, for at most ``budget_s`` seconds; return how many were embedded."""
         until = None if budget_s is None else time.monotonic() + budget_s
         done = 0
         while until is None or time.monotonic() < until:
-            now = self.clock.now_ms()
-            with self.store.writing():
-                leased = self.store.lease_pending(EMBED_BATCH, now, now + LEASE_MS)
-            if not leased:
+            # One turn at a time: what another thread has leased would be missing when this call returns.
+            if not self._embedding.acquire(timeout=-1 if until is None else max(0.0, until - time.monotonic())):
                 break
-            texts = self.passage_texts(leased, titled=True)
-            vectors = embedder.embed([texts.get(passage, "") for passage in leased])
-            with self.store.writing():
-                done += self.store.add_vectors(model, leased, vectors)
-            if self._closing:
+            try:
+                embedded = self._embed_batch()
+            finally:
+                self._embedding.release()
+            if not embedded or self._closing:
                 break
+            done += embedded
         return done
+
+    def _embed_batch(self) -> int:
+        embedder = self.require_embedder()
+        model = self.store.model_number(embedder.model_id, embedder.dimensions)
+        now = self.clock.now_ms()
+        with self.store.writing():
+            leased = self.store.lease_pending(EMBED_BATCH, now, now + LEASE_MS)
+        if not leased:
+            return 0
+        texts = self.passage_texts(leased, titled=True)
+        vectors = embedder.embed([texts.get(passage, "") for passage in leased])
+        with self.store.writing():
+            self.store.add_vectors(model, leased, vectors)
+        return len(leased)
 
     def embed_owners(self, numbers: Sequence[int]) -> int:
         """Embed all passages of entities now, whoever has leased them; return the number of entities."""

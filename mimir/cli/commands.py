@@ -73,7 +73,12 @@ class Command(click.Command):
         self.example = example
         words = click.Argument([_WORDS], nargs=-1, metavar=" ".join(argument.metavar for argument in arguments))
         by_name = [click.Option([_flag(one.name), one.name], hidden=True) for one in arguments]
-        super().__init__(name, params=[*([words] if arguments else []), *options, *by_name], help=help)
+        super().__init__(
+            name,
+            params=[*([words] if arguments else []), *options, *by_name],
+            help=help,
+            short_help=re.split(r"[:;.] ", help, maxsplit=1)[0].rstrip("."),
+        )
 
     def invoke(self, ctx: click.Context) -> int:
         """Part the settings from the rest and run the action."""

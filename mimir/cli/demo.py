@@ -28,22 +28,16 @@ if TYPE_CHECKING:
 CATEGORY: Final = "python"
 MODULES: Final = (
     "asyncio",
-    "bisect",
     "calendar",
     "collections",
-    "contextlib",
-    "copy",
     "csv",
     "datetime",
     "difflib",
     "functools",
     "glob",
-    "gzip",
     "heapq",
-    "itertools",
     "json",
     "math",
-    "pathlib",
     "random",
     "re",
     "secrets",
@@ -52,17 +46,15 @@ MODULES: Final = (
     "subprocess",
     "tempfile",
     "textwrap",
-    "threading",
     "urllib.parse",
     "webbrowser",
-    "zipfile",
 )
-TEXT_CHARACTERS: Final = 400
+TEXT_CHARACTERS: Final = 200
 """How much of a documentation string is kept: what comes later are details, and embedding costs time by length."""
 
 _LEAST_CHARACTERS: Final = 30
 _ANSWERS_LOOKED_AT: Final = 3
-_SHOWN_CHARACTERS: Final = 70
+_SHOWN_CHARACTERS: Final = 60
 _REPLY_S: Final = 60.0
 _STEP_S: Final = 0.2
 
@@ -76,7 +68,7 @@ class Question(NamedTuple):
 
 QUESTIONS: Final = (
     Question(
-        "how do I run several things at once and wait for the results",
+        "start many jobs together and collect what they return",
         ("asyncio.gather", "asyncio.as_completed", "asyncio.wait", "asyncio.TaskGroup"),
     ),
     Question("delete a whole folder and everything inside it", ("shutil.rmtree",)),
@@ -86,12 +78,12 @@ QUESTIONS: Final = (
     ),
     Question("pick the three biggest numbers without ordering all of them", ("heapq.nlargest",)),
     Question("how far apart are two places on a map", ("math.dist", "math.hypot")),
-    Question("let a long paragraph fit a narrow screen", ("textwrap.fill", "textwrap.wrap")),
+    Question("is there enough room left on the drive", ("shutil.disk_usage",)),
     Question(
-        "make an expensive function remember its earlier answers",
-        ("functools.cache", "functools.lru_cache", "functools.cached_property"),
+        "show what changed between two versions of a text",
+        ("difflib.Differ", "difflib.HtmlDiff", "difflib.ndiff", "difflib.unified_diff", "difflib.context_diff"),
     ),
-    Question("roll a pair of dice", ("random.randrange", "random.choice", "random.choices")),
+    Question("let a long paragraph fit a narrow screen", ("textwrap.fill", "textwrap.wrap", "textwrap.shorten")),
 )
 
 
@@ -164,9 +156,8 @@ def documentation() -> Iterator[dict[str, Any]]:
         for name in sorted(names):
             value = getattr(module, name)
             text = inspect.cleandoc(getattr(value, "__doc__", None) or "")
-            if name.startswith("_") or not callable(value) or text in seen:
-                continue
-            if len(text) < _LEAST_CHARACTERS:
+            known = len(text) < _LEAST_CHARACTERS or text in seen
+            if known or name.startswith("_") or not callable(value) or _is_exception(value):
                 continue
             seen.add(text)
             yield {
@@ -174,8 +165,22 @@ def documentation() -> Iterator[dict[str, Any]]:
                 "key": f"{module_name}.{name}",
                 "tags": [module_name],
                 "type": "reference",
-                "body_json": {"content": text[:TEXT_CHARACTERS]},
+                "body_json": {"content": opening(text)},
             }
+
+
+def _is_exception(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def opening(text: str) -> str:
+    """Return the first paragraph of a text, and the next ones while they fit."""
+    first, *others = text.split("\n\n")
+    for paragraph in others:
+        if len(first) + len(paragraph) > TEXT_CHARACTERS:
+            break
+        first += "\n\n" + paragraph
+    return first[:TEXT_CHARACTERS]
 
 
 def fill(out: Console, path: str, settings: Mapping[str, Any], memories: Sequence[dict[str, Any]]) -> None:
@@ -226,18 +231,13 @@ def counting(out: Console, doing: str, total: int) -> Iterator[Callable[[int], N
 
 def remember_one(out: Console, client: Client) -> None:
     """Store a memory through the server and ask for it in other words."""
-    client.call(
-        "mimir_remember",
-        category="preference",
-        key="editor-theme",
-        body_json={"content": "The user wants dark colours in every editor."},
-    )
-    answer = client.recall("which look should my text windows have")
-    first = answer.hits[0] if answer.hits else {"key": "nothing", "evidence": ""}
-    out.print(
-        f"A server was started; mimir_remember stored preference/editor-theme, and mimir_recall"
-        f" found {printable(first['key'])}: {printable(first['evidence'])}"
-    )
+    text = "The user wants dark colours in every editor."
+    client.call("mimir_remember", category="preference", key="editor", body_json={"content": text})
+    question = "which theme does the person prefer for coding"
+    answer = client.recall(question)
+    found = printable(answer.hits[0]["evidence"]) if answer.hits else "nothing"
+    out.print(f"Started a server and let it remember: {text}")
+    out.print(f"Asked it: {question}? It found: {found}")
 
 
 def show_answers(out: Console, answers: Sequence[Answer]) -> None:
@@ -247,9 +247,9 @@ def show_answers(out: Console, answers: Sequence[Answer]) -> None:
     from rich.text import Text
 
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    made.add_column("question", ratio=4)
-    made.add_column("place", justify="right", no_wrap=True)
-    made.add_column("memory found", ratio=5)
+    made.add_column("question", ratio=3)
+    made.add_column("rank", justify="right", no_wrap=True)
+    made.add_column("memory found", ratio=4)
     made.add_column("score", justify="right", no_wrap=True)
     made.add_column("arms", no_wrap=True)
     made.add_column("ms", justify="right", no_wrap=True)

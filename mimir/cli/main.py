@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final
 
 import click
@@ -65,7 +66,7 @@ class Root(click.Group):
         super().__init__(
             "mimir",
             params=[*setting_options(shown=True), version],
-            context_settings={"help_option_names": ["-h", "--help"]},
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
             help=(
                 "Persistent memory for AI agents in one SQLite file. Without a command mimir serves MCP on standard"
                 " input and output."
@@ -79,37 +80,53 @@ class Root(click.Group):
         return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the words of all commands, the operations in the order of their tools."""
-        operations = [name.replace("_", "-") for name in self.entries]
-        return list(dict.fromkeys([*_OWN, *operations]))
+        """Return the words of all commands, in the order of the help."""
+        return [word for words in self._sections().values() for word in words]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
         """Return the command of a word, or None."""
         if cmd_name in _OWN:
-            module, function = _OWN[cmd_name]
+            _, module, function = _OWN[cmd_name]
             own: click.Command = getattr(importlib.import_module(module), function)()
             return own
         name = cmd_name.replace("-", "_")
         entry = self.entries.get(name)
         return None if entry is None or cmd_name != name.replace("_", "-") else operation_command(name, entry)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of the first word; for an unknown one name those that are spelled alike."""
+        words = self.list_commands(ctx)
+        if args[0] not in words:
+            near = get_close_matches(args[0], words)
+            advice = f" Did you mean {' or '.join(near)}?" if near else ""
+            ctx.fail(f"There is no command {args[0]!r}.{advice}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands under the heading of their family."""
-        sections: dict[str, list[str]] = {"Start here": list(_OWN)}
-        for name, entry in self.entries.items():
-            word = name.replace("_", "-")
-            if word not in _OWN:
-                sections.setdefault(entry["family"], []).append(word)
-        widest = max(len(word) for words in sections.values() for word in words)
-        for heading, words in sections.items():
+        """Write the commands under their headings."""
+        widest = max(map(len, self.list_commands(ctx)))
+        for heading, words in self._sections().items():
             commands = [(word, self.get_command(ctx, word)) for word in words]
             rows = [
-                (word.ljust(widest), command.get_short_help_str(formatter.width - widest - 6))
+                (word.ljust(widest), command.get_short_help_str(formatter.width))
                 for word, command in commands
                 if command is not None
             ]
             with formatter.section(heading):
                 formatter.write_dl(rows)
+
+    def _sections(self) -> dict[str, list[str]]:
+        """Return the words of the commands by heading: our own, then the operations by family."""
+        sections: dict[str, list[str]] = {}
+        for word, (heading, _, _) in _OWN.items():
+            sections.setdefault(heading, []).append(word)
+        for name, entry in self.entries.items():
+            word = name.replace("_", "-")
+            if word not in _OWN:
+                sections.setdefault(entry["family"], []).append(word)
+        return sections
 
 
 def _print_version(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
@@ -132,11 +149,11 @@ def _usage_hint(error: click.UsageError) -> str:
 
 
 _OWN: Final = {
-    "serve": ("mimir.cli.maintenance", "serve_command"),
-    "demo": ("mimir.cli.demo", "demo_command"),
-    "doctor": ("mimir.cli.doctor", "doctor_command"),
-    "tools": ("mimir.cli.maintenance", "tools_command"),
-    "write": ("mimir.cli.maintenance", "write_command"),
-    "state-digest": ("mimir.cli.maintenance", "digest_command"),
+    "demo": ("Start here", "mimir.cli.demo", "demo_command"),
+    "doctor": ("Start here", "mimir.cli.doctor", "doctor_command"),
+    "serve": ("Start here", "mimir.cli.maintenance", "serve_command"),
+    "tools": ("Start here", "mimir.cli.maintenance", "tools_command"),
+    "write": ("Scripts and hosts", "mimir.cli.maintenance", "write_command"),
+    "state-digest": ("Scripts and hosts", "mimir.cli.maintenance", "digest_command"),
 }
-"""The commands that are no operations, each with the function that makes it, imported when it is asked for."""
+"""The commands that are no operations: heading, and the function that makes each, imported when it is asked for."""

@@ -26,7 +26,7 @@ from mimir.operations.entities import (
     DEFAULT_IMPORTANCE,
     VISIBILITIES,
     Draft,
-    check,
+    make_draft,
     new_entity,
     update,
 )
@@ -134,17 +134,17 @@ def _write(settings: dict[str, Any], values: dict[str, Any]) -> int:
 
 def _draft(fields: dict[str, Any]) -> Draft:
     tags = fields["tags"]
-    return Draft(
-        category=fields["category"],
-        key=fields["key"],
-        body=_sorted_json(fields["body"]),
+    return make_draft(
+        fields["category"],
+        fields["key"],
+        _sorted_json(fields["body"]),
         workspace_hash=fields["workspace_hash"],
         importance=fields["importance"],
         source="cli-write",
         prefix="cli-",
         changes={
             "type": fields["entity_type"],
-            "tags": tags and tuple(filter(None, map(str.strip, tags.split(",")))),
+            "tags": tags and list(filter(None, map(str.strip, tags.split(",")))),
             "always_on": fields["always_on"] or None,
             "visibility": fields["visibility"],
             "agent_id": fields["agent_id"],
@@ -168,15 +168,13 @@ def _sorted_json(text: str) -> str:
 
 
 def _store(engine: Engine, draft: Draft) -> dict[str, str]:
-    checked = check(draft)
     with engine.writing() as now:
         found = engine.store.find(draft.category, draft.key, draft.workspace_hash)
         if found:
-            update(engine, found[0], checked, now)
+            update(engine, found[0], draft, now)
             return {"action": "updated", "id": found[0].entity.id}
-        entity = new_entity(engine, checked, now)
-        text = checked.text
-        engine.store.insert(entity, text, split_passages(text), sketch(text))
+        entity = new_entity(engine, draft, engine.clock.new_id(draft.prefix), now)
+        engine.store.insert(entity, draft.text, split_passages(draft.text), sketch(draft.text))
     return {"action": "created", "id": entity.id}
 
 

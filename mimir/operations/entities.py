@@ -38,7 +38,7 @@ DEFAULT_IMPORTANCE: Final = 0.5
 VISIBILITIES: Final = ("private", "workspace", "public")
 
 _LATEST_MS: Final = 1 << 62
-_LOOKED_UP_PER_MARK: Final = 8
+_COMPARED: Final = 4
 _NAMED_SIMILAR: Final = 3
 _BULK_BATCH: Final = 5_000
 
@@ -543,7 +543,7 @@ def _alike(engine: Engine, draft: Draft, marks: Sequence[int]) -> list[tuple[Sto
     """Return live memories of the same category and workspace whose text resembles the draft's, the nearest first."""
     store = engine.store
     near: list[tuple[Stored, float]] = []
-    for stored in store.load(store.marked(marks, _LOOKED_UP_PER_MARK)).values():
+    for stored in store.load(store.marked(marks, _COMPARED)).values():
         entity = stored.entity
         if (
             entity.category == draft.category

@@ -130,7 +130,7 @@ class Store(Protocol):
         """Fill the text index again from the rows; return the number of live entities in it."""
 
     def marked(self, marks: Sequence[int], limit: int) -> tuple[int, ...]:
-        """Return entities that share a mark, the newest first, at most ``limit`` per mark."""
+        """Return the ``limit`` entities that share most marks, then the newest."""
 
     def add_marks(self, number: int, marks: Sequence[int]) -> None:
         """Add the marks of an entity's text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -228,15 +229,14 @@ class EntityRows(PassageRows):
         return {number: tuple(links) for number, links in found.items()}
 
     def marked(self, marks: Sequence[int], limit: int) -> tuple[int, ...]:
-        """Return the numbers of entities that share a mark, the newest first, at most ``limit`` per mark."""
-        found: dict[int, None] = {}
+        """Return the numbers of ``limit`` entities that share most marks, then the newest, of the newest per mark."""
+        shared: Counter[int] = Counter()
         for mark in marks:
             rows = self.database.execute(
-                "SELECT entity FROM sketches WHERE mark = ? ORDER BY entity DESC LIMIT ?",
-                (mark, limit),
+                "SELECT entity FROM sketches WHERE mark = ? ORDER BY entity DESC LIMIT ?", (mark, 2 * limit)
             )
-            found.update((row[0], None) for row in rows)
-        return tuple(found)
+            shared.update(row[0] for row in rows)
+        return tuple(sorted(shared, key=lambda number: (-shared[number], -number))[:limit])
 
     def add_marks(self, number: int, marks: Sequence[int]) -> None:
         """Add the marks of an entity's text."""
