@@ -213,6 +213,11 @@ def expand(path: str) -> str:
     return path
 
 
+def forbid_telemetry() -> None:
+    """Keep libraries that are imported from now on from collecting usage data; nothing leaves this machine."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def environment_for_child(**changes: str) -> dict[str, str]:
     """Return a copy of the environment with ``changes``, for a process that is started."""
     return {**os.environ, **changes}

@@ -16,7 +16,7 @@ from mimir.clock import Clock, SystemClock
 from mimir.config import Settings, load_settings
 from mimir.errors import MimirError, Unavailable
 from mimir.model import Entity
-from mimir.rules.layers import boosted, raised_layer
+from mimir.rules.layers import RECALL_BOOST, boosted, raised_layer
 from mimir.rules.text import embedded_text, searchable_text
 from mimir.store import open_store
 
@@ -119,9 +119,14 @@ class Engine:
     @contextmanager
     def writing(self) -> Iterator[int]:
         """Hold the write lock, with the uses so far written down; yields the present time in milliseconds."""
-        with self.store.writing():
-            self.flush_uses()
-            yield self.clock.now_ms()
+        uses: dict[int, tuple[int, int]] = {}
+        try:
+            with self.store.writing():
+                uses = self._write_uses()
+                yield self.clock.now_ms()
+        except BaseException:
+            self._keep_uses(uses)
+            raise
 
     def require_embedder(self) -> Embedder:
         """Return the embedder.
@@ -158,34 +163,44 @@ class Engine:
 
     def flush_uses(self) -> None:
         """Write down the uses of memories that are held back: count, time, strength and layer."""
+        if self._uses:
+            with self.writing():
+                pass
+
+    def _write_uses(self) -> dict[int, tuple[int, int]]:
+        """Write down the uses inside the open transaction, and return them in case it fails."""
         with self._wake:
             uses, self._uses, self._flush_at = self._uses, {}, None
-        if not uses:
-            return
-        with self.store.writing():
-            for stored in self.store.load(uses).values():
-                count, last = uses[stored.number]
-                entity = stored.entity
-                retrievals = entity.retrieval_count + count
-                strength = entity.decay_score
-                for _ in range(min(count, 4)):
-                    strength = boosted(strength)
-                used = msgspec.structs.replace(
-                    entity,
-                    retrieval_count=retrievals,
-                    last_accessed_unix_ms=max(last, entity.last_accessed_unix_ms),
-                    decay_score=strength,
-                    layer=raised_layer(entity.layer, retrievals),
-                )
-                self.store.update_use(stored.number, used)
+        for stored in self.store.load(uses).values() if uses else ():
+            count, last = uses[stored.number]
+            entity = stored.entity
+            retrievals = entity.retrieval_count + count
+            used = msgspec.structs.replace(
+                entity,
+                retrieval_count=retrievals,
+                last_accessed_unix_ms=max(last, entity.last_accessed_unix_ms),
+                decay_score=boosted(entity.decay_score, count * RECALL_BOOST),
+                layer=raised_layer(entity.layer, retrievals),
+            )
+            self.store.update_use(stored.number, used)
+        return uses
+
+    def _keep_uses(self, uses: dict[int, tuple[int, int]]) -> None:
+        with self._wake:
+            for number, (count, last) in uses.items():
+                now_count, now_last = self._uses.get(number, (0, 0))
+                self._uses[number] = (count + now_count, max(last, now_last))
+            if uses and self._flush_at is None:
+                self._flush_at = time.monotonic() + TOUCH_DELAY_S
 
     def embed_pending(self, budget_s: float | None = None) -> int:
-        """Embed what waits for a vector, newest first, for at most ``budget_s`` seconds; return how many were embedded."""
+        """Embed what waits, newest first, for at most ``budget_s`` seconds; return how many passages were embedded."""
         until = None if budget_s is None else time.monotonic() + budget_s
         done = 0
         while until is None or time.monotonic() < until:
             # One turn at a time: what another thread has leased would be missing when this call returns.
-            if not self._embedding.acquire(timeout=-1 if until is None else max(0.0, until - time.monotonic())):
+            patience = -1.0 if until is None else max(0.0, until - time.monotonic())
+            if not self._embedding.acquire(timeout=patience):
                 break
             try:
                 embedded = self._embed_batch()
@@ -229,6 +244,10 @@ class Engine:
 
     def passage_texts(self, passages: Sequence[int], *, titled: bool = False) -> dict[int, str]:
         """Return the text of passages by id; with ``titled`` as it is embedded."""
+        with self.store.reading():
+            return self._passage_texts(passages, titled=titled)
+
+    def _passage_texts(self, passages: Sequence[int], *, titled: bool) -> dict[int, str]:
         spans = self.store.load_passages(passages)
         owners = {owner for owner, _ in spans.values()}
         entities = {number: stored.entity for number, stored in self.store.load([o for o in owners if o > 0]).items()}

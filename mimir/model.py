@@ -72,6 +72,18 @@ class Stored(Struct, frozen=True, kw_only=True):
     archived_at_unix_ms: int | None = None
 
 
+class Traits(Struct, frozen=True, kw_only=True, gc=False):
+    """What ranking looks at in an entity beside the arms' scores."""
+
+    id: str
+    topic_path: str
+    workspace_hash: str
+    certainty: float
+    verified: bool
+    decay_score: float
+    created_at_unix_ms: int
+
+
 class Version(Struct, frozen=True, kw_only=True):
     """What an entity was in the half-open interval [recorded, invalidated).
 
@@ -84,6 +96,7 @@ class Version(Struct, frozen=True, kw_only=True):
     invalidated_at_unix_ms: int
     superseded_by: str
     amended: bool
+    archived_at_unix_ms: int | None = None
 
 
 class Passage(Struct, frozen=True, kw_only=True, gc=False):
@@ -336,6 +349,30 @@ RETIRED_STATUSES = frozenset({"deprecated", "superseded", "expired", "invalidate
 def is_live(entity: Entity) -> bool:
     """Tell whether an entity takes part in default recall, whatever its validity in time."""
     return not entity.archived and entity.status not in RETIRED_STATUSES
+
+
+def passes(entity: Entity, filter_: Filter) -> bool:
+    """Tell whether a filter lets an entity through; the store's own condition says the same of its row."""
+    if filter_.category is None:
+        if entity.category in filter_.excluded_categories:
+            return False
+    elif entity.category != filter_.category:
+        return False
+    for name in ("type", "workspace_hash", "agent_id", "layer", "always_on"):
+        wanted = getattr(filter_, name)
+        if wanted is not None and getattr(entity, name) != wanted:
+            return False
+    if filter_.topic_path is not None and not entity.topic_path.startswith(filter_.topic_path):
+        return False
+    if filter_.min_decay > 0 and entity.decay_score < filter_.min_decay:
+        return False
+    if not filter_.include_archived and not is_live(entity):
+        return False
+    if filter_.valid_at is not None:
+        start, end = entity.valid_from_unix_ms, entity.valid_to_unix_ms
+        if (start is not None and start > filter_.valid_at) or (end is not None and end <= filter_.valid_at):
+            return False
+    return filter_.every_caller or entity.visibility != "private" or entity.agent_id == filter_.caller
 
 
 _SYSTEM_FIELDS = frozenset(Entity.__struct_fields__) | frozenset(Hit.__struct_fields__)

@@ -130,14 +130,32 @@ def _read(name: str, value: Json, schema: Mapping[str, Any], note: Mapping[str, 
     if note.get("json"):
         return value
     kind = schema["type"]
-    read = _READERS[kind](name, value)
+    read = read_value(name, value, kind)
     if kind == "string" and "enum" in schema and not note.get("open") and read not in schema["enum"]:
         raise InvalidInput(f"'{name}' is {read!r}.", hint="Use one of: " + ", ".join(schema["enum"]) + ".")
     if kind in ("integer", "number"):
         return _bounded(name, read, schema, clamp=bool(note.get("clamp")))
-    if kind == "array":
-        return tuple(_read_string(f"{name}[{place}]", item) for place, item in enumerate(read))
     return read
+
+
+def check_texts(**values: str | None) -> None:
+    """Check that every given text is valid Unicode.
+
+    Raises:
+        InvalidInput: one is no string, or holds half of a surrogate pair.
+    """
+    for name, value in values.items():
+        if value is not None:
+            _read_string(name, value)
+
+
+def read_value(name: str, value: Json, kind: str) -> Any:  # noqa: ANN401 - a value of that kind
+    """Return one value as the JSON type ``kind``, read as leniently as from the wire; an array is one of strings.
+
+    Raises:
+        InvalidInput: it cannot be read as that.
+    """
+    return _READERS[kind](name, value)
 
 
 def _bounded(name: str, value: float, schema: Mapping[str, Any], *, clamp: bool) -> float:
@@ -153,6 +171,8 @@ def _bounded(name: str, value: float, schema: Mapping[str, Any], *, clamp: bool)
 def _read_string(name: str, value: Json) -> str:
     if not isinstance(value, str):
         raise InvalidInput(f"'{name}' is {_shown(value)}, not a string.", hint="Put it in quotes.")
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -194,10 +214,10 @@ def _read_boolean(name: str, value: Json) -> bool:
     raise InvalidInput(f"'{name}' is {_shown(value)}, neither true nor false.", hint="Give true or false.")
 
 
-def _read_array(name: str, value: Json) -> list[Json]:
+def _read_array(name: str, value: Json) -> tuple[str, ...]:
     read = _from_text(value)
     if isinstance(read, (list, tuple)):
-        return list(read)
+        return tuple(_read_string(f"{name}[{place}]", item) for place, item in enumerate(read))
     raise InvalidInput(
         f"'{name}' is {_shown(value)}, not an array.",
         hint='Give a JSON array, for example ["a", "b"].',

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from mimir.engine import text_of
-from mimir.errors import InvalidInput
-from mimir.model import Candidate, Entity, Filter, Hit, Recalled, Stored, Version
+from mimir.errors import InvalidInput, Unavailable
+from mimir.model import Candidate, Entity, Filter, Hit, Recalled, Stored, Traits, Version, passes
 from mimir.rules import fusion
 from mimir.rules.layers import DAY_MS
 from mimir.rules.query import Query, parse_query, without_common
@@ -34,6 +34,7 @@ MAXIMUM_OFFSET: Final = 10_000
 EVIDENCE_CHARACTERS: Final = 600
 
 _PREFIX_SHARE: Final = 0.5
+_BOOKED_FROM: Final = 3
 _FAR_FUTURE_MS: Final = 1 << 62
 
 
@@ -58,18 +59,6 @@ class Request(Struct, frozen=True, kw_only=True):
     reinforce: bool = True
 
 
-class Found(Struct, frozen=True, kw_only=True):
-    """A candidate in full: the entity, or the version of it that was in force."""
-
-    entity: Entity
-    version: Version | None = None
-
-    @property
-    def id(self) -> str:
-        """Return the id of the entity."""
-        return self.entity.id
-
-
 class Arms(Struct, kw_only=True):
     """What the arms found: per owner the corrected score, the best passage and the raw score."""
 
@@ -79,10 +68,10 @@ class Arms(Struct, kw_only=True):
     raw: dict[int, dict[str, float]] = msgspec.field(default_factory=dict)
     whole: float = 0.0
     counts: dict[str, int] = msgspec.field(default_factory=dict)
-    notes: list[str] = msgspec.field(default_factory=list)
+    notes: dict[str, None] = msgspec.field(default_factory=dict)
 
     def take(self, name: str, candidates: Iterable[Candidate]) -> None:
-        """Add one arm's candidates, keeping the best passage of each owner; the first arm's passage is the evidence."""
+        """Add one arm's candidates, keeping the best passage of each owner; the dense arm's is the evidence."""
         into = self.keyword if name == "keyword" else self.cosine
         correct = fusion.corrected_keyword if name == "keyword" else fusion.corrected_cosine
         for candidate in candidates:
@@ -93,6 +82,31 @@ class Arms(Struct, kw_only=True):
                 self.raw.setdefault(owner, {})[name] = round(candidate.score, 4)
                 if name == "dense" or owner not in self.passages:
                     self.passages[owner] = candidate.passage
+
+    def rename(self, owners: Mapping[int, int]) -> None:
+        """Keep only the given owners, under new numbers; of two that become one the better counts."""
+        for into in (self.keyword, self.cosine):
+            found = sorted(((owners[owner], score) for owner, score in into.items() if owner in owners))
+            into.clear()
+            into.update(found)
+        for kept in (self.passages, self.raw):
+            renamed = {owners[owner]: value for owner, value in kept.items() if owner in owners}
+            kept.clear()
+            kept.update(renamed)  # type: ignore[arg-type]  # each keeps its own kind of value
+
+
+class Ranking(Struct, kw_only=True):
+    """An ordered list of entities by number, with all that is needed to show a page of it."""
+
+    order: list[int] = msgspec.field(default_factory=list)
+    scores: dict[int, float] = msgspec.field(default_factory=dict)
+    passages: dict[int, int] = msgspec.field(default_factory=dict)
+    raw: dict[int, dict[str, float]] = msgspec.field(default_factory=dict)
+    believed: dict[int, Entity | Version] = msgspec.field(default_factory=dict)
+    exact: set[int] = msgspec.field(default_factory=set)
+    counts: dict[str, int] = msgspec.field(default_factory=dict)
+    notes: dict[str, None] = msgspec.field(default_factory=dict)
+    best_cosine: float | None = None
 
 
 def recall(engine: Engine, request: Request) -> Recalled:
@@ -111,35 +125,86 @@ def recall(engine: Engine, request: Request) -> Recalled:
             raise InvalidInput("Query expansion requires at least one token.", hint="Give a query.")
         return _browse(engine, request)
     mode, degraded = _resolve_mode(engine, request)
-    pool = fusion.pool_size(request.limit + request.offset)
-    vector = pending = None
+    vector, pending = None, 0
     if mode != "fts5":
-        pending = _drain(engine)
-        vector = engine.require_embedder().embed([query.exact])[0]
+        try:
+            pending = _drain(engine)
+            vector = engine.require_embedder().embed([query.exact])[0]
+        except Unavailable as error:
+            if mode == "dense":
+                raise
+            mode, degraded = "fts5", f"keyword recall only: {error.message}"
     with engine.store.reading():
-        arms = _run_arms(engine, request, query, vector, mode, pool)
-        found = _load(engine, request, arms)
-        exact = _exact_keys(engine, request, query, found)
-        scores = _scores(engine, request, arms, found, exact, query)
-        order = sorted(found, key=lambda owner: (owner not in exact, -scores[owner], found[owner].id, owner))
-        if 0.0 < request.diversity_halving < 1.0:
-            order = _diversified(order, found, query, request.limit, request.diversity_halving)
-        page = order[request.offset : request.offset + request.limit]
-        evidence = engine.passage_texts([arms.passages[owner] for owner in page if owner in arms.passages])
-    if request.reinforce and request.as_of_ms is None:
-        engine.note_uses([owner for owner in page if owner > 0])
-    hits = _hits(engine, request, page, found, scores, arms, evidence)
-    best = max((raw["dense"] for raw in arms.raw.values() if "dense" in raw), default=None)
-    notes = [degraded, *arms.notes]
+        ranking = _ranked(engine, request, query, vector, mode)
+        page = ranking.order[request.offset : request.offset + request.limit]
+        entities = _entities(engine, ranking, page)
+        evidence = engine.passage_texts([ranking.passages[number] for number in page if number in ranking.passages])
+    if request.reinforce and not _is_timed(request):
+        engine.note_uses(page)
+    hits = _hits(engine, request, ranking, page, entities, evidence)
+    off_topic = ranking.best_cosine is not None and ranking.best_cosine < fusion.LOW_RELEVANCE_COSINE
     return Recalled(
         items=hits,
         total=len(hits),
         mode=mode,
-        arms=arms.counts,
+        arms=ranking.counts,
         pending=pending or UNSET,
-        degraded="; ".join(note for note in notes if note) or UNSET,
-        low_relevance=True if best is not None and best < fusion.LOW_RELEVANCE_COSINE and not exact else UNSET,
+        degraded="; ".join(note for note in (degraded, *ranking.notes) if note) or UNSET,
+        low_relevance=True if off_topic and not ranking.exact else UNSET,
         variants=UNSET if request.expansion_variants is None else 1 + min(1, request.expansion_variants),
+    )
+
+
+def _ranked(engine: Engine, request: Request, query: Query, vector: NDArray[np.float32] | None, mode: str) -> Ranking:
+    """Rank at least as many as the page needs.
+
+    What the first pool finds keeps its order whatever comes behind it, so that the pages of one list never overlap.
+    """
+    needed = request.limit + request.offset
+    pool = fusion.FIRST_POOL
+    ranking = _rank_pool(engine, request, query, vector, mode, pool)
+    while len(ranking.order) < needed and max(ranking.counts.values(), default=0) >= pool:
+        pool *= fusion.POOL_GROWTH
+        deeper = _rank_pool(engine, request, query, vector, mode, pool)
+        ranking.order += [number for number in deeper.order if number not in ranking.scores]
+        ranking.counts = deeper.counts
+        for name in ("scores", "passages", "raw", "believed"):
+            setattr(ranking, name, {**getattr(deeper, name), **getattr(ranking, name)})
+    if 0.0 < request.diversity_halving < 1.0:
+        ranking.order = _diversified(engine, ranking, query, request)
+    return ranking
+
+
+def _rank_pool(
+    engine: Engine,
+    request: Request,
+    query: Query,
+    vector: NDArray[np.float32] | None,
+    mode: str,
+    pool: int,
+) -> Ranking:
+    arms = _run_arms(engine, request, query, vector, mode, pool)
+    best_cosine = max((raw["dense"] for raw in arms.raw.values() if "dense" in raw), default=None)
+    believed: dict[int, Entity | Version] = {}
+    if _is_timed(request):
+        believed = _believed(engine, request, arms)
+        traits = {number: _traits(_entity_of(one)) for number, one in believed.items()}
+        exact = {number for number, one in believed.items() if _entity_of(one).key == query.exact}
+    else:
+        numbers = engine.store.with_key(query.exact, request.filter, pool)
+        traits = engine.store.traits({*arms.keyword, *arms.cosine, *numbers})
+        exact = set(numbers) & traits.keys()
+    scores = _scores(engine, request, query, arms, traits, exact)
+    return Ranking(
+        order=sorted(scores, key=lambda number: (number not in exact, -scores[number], traits[number].id)),
+        scores=scores,
+        passages=arms.passages,
+        raw=arms.raw,
+        believed=believed,
+        exact=exact,
+        counts=arms.counts,
+        notes=arms.notes,
+        best_cosine=best_cosine,
     )
 
 
@@ -199,7 +264,7 @@ def _run_keyword(
     found, complete = store.match_text(telling, filter_, pool)
     arms.take("keyword", found)
     if not complete:
-        arms.notes.append("very common words: the newest matches were ranked")
+        arms.notes["very common words: the newest matches were ranked"] = None
     if filter_.include_archived:
         arms.take("keyword", store.match_past(telling, filter_, pool))
     page = request.limit + request.offset
@@ -221,156 +286,173 @@ def _run_keyword(
             arms.raw.setdefault(owner, {})["keyword"] = 0.0
 
 
+def _is_timed(request: Request) -> bool:
+    return request.as_of_ms is not None or request.valid_at_ms is not None
+
+
 def _arm_filter(request: Request) -> Filter:
-    if request.as_of_ms is None and request.valid_at_ms is None:
+    if not _is_timed(request):
         return request.filter
-    # Another instant is asked for: everything that ever was competes, and what was in force then is kept.
-    return msgspec.structs.replace(request.filter, include_archived=True, past_versions=True, valid_at=None)
+    # Another instant is asked for: everything that ever was competes, by what never changes; the rest of the filter is
+    # put to what was in force then.
+    return Filter(
+        category=request.filter.category,
+        excluded_categories=request.filter.excluded_categories,
+        workspace_hash=request.filter.workspace_hash,
+        include_archived=True,
+        past_versions=True,
+        every_caller=True,
+    )
 
 
-def _load(engine: Engine, request: Request, arms: Arms) -> dict[int, Found]:
-    """Load the owners that the arms found and, of sequences, those beside them; drop what was not in force."""
+def _believed(engine: Engine, request: Request, arms: Arms) -> dict[int, Entity | Version]:
+    """Return what was believed of each entity that the arms found, and let the arms speak of entities only.
+
+    An arm's find counts when its text is the text that was believed: a version that closed without a change of text
+    has none of its own.
+    """
     store = engine.store
-    owners = set(arms.keyword) | set(arms.cosine)
-    if request.as_of_ms is not None or request.valid_at_ms is not None:
-        return _in_force(engine, request, owners)
-    return {number: Found(entity=stored.entity) for number, stored in store.load(owners).items()}
-
-
-def _in_force(engine: Engine, request: Request, owners: Iterable[int]) -> dict[int, Found]:
-    store = engine.store
-    listed = list(owners)
-    current = store.load([owner for owner in listed if owner > 0])
-    past = store.load_versions([-owner for owner in listed if owner < 0])
-    for number in {number for number, _ in past.values()} - current.keys():
-        current.update(store.load([number]))
-    kept: dict[int, Found] = {}
+    owners = arms.keyword.keys() | arms.cosine.keys()
+    past = store.load_versions([-owner for owner in owners if owner < 0])
+    current = store.load({owner for owner in owners if owner > 0} | {number for number, _ in past.values()})
+    bodies = {number: stored.entity.body_json for number, stored in current.items()}
+    bodies.update((-number, version.entity.body_json) for number, (_, version) in past.items())
+    believed: dict[int, Entity | Version] = {}
     for number, stored in current.items():
-        believed = believed_at(engine, stored, request.as_of_ms, request.valid_at_ms)
-        if believed is None or _left_by(stored, request):
-            continue
-        if isinstance(believed, Entity):
-            if number in listed:
-                kept[number] = Found(entity=believed)
-            continue
-        for version_number, (owner, version) in past.items():
-            if owner == number and version.version_id == believed.version_id:
-                kept[-version_number] = Found(entity=believed.entity, version=believed)
-    return kept
+        one = _believed_then(engine, request, stored)
+        if one is not None:
+            believed[number] = one
+    entity_of_owner = {owner: owner if owner > 0 else past[-owner][0] for owner in bodies}
+    arms.rename(
+        {
+            owner: number
+            for owner, number in entity_of_owner.items()
+            if number in believed and bodies[owner] == _entity_of(believed[number]).body_json
+        }
+    )
+    found = arms.keyword.keys() | arms.cosine.keys()
+    return {number: one for number, one in believed.items() if number in found}
 
 
-def believed_at(
-    engine: Engine, stored: Stored, as_of_ms: int | None, valid_at_ms: int | None
-) -> Entity | Version | None:
-    """Return what was believed about an entity at an instant; see `mimir.rules.time.in_force`."""
+def _believed_then(engine: Engine, request: Request, stored: Stored) -> Entity | Version | None:
+    """Return what was in force of an entity at the instant of a request, if it passes the request's filter."""
     versions = engine.store.versions(stored.number)
-    as_of = _FAR_FUTURE_MS if as_of_ms is None else as_of_ms
-    return in_force(stored.entity, versions, as_of, valid_at_ms)
+    as_of = _FAR_FUTURE_MS if request.as_of_ms is None else request.as_of_ms
+    one = in_force(stored.entity, versions, as_of, request.valid_at_ms)
+    if one is None:
+        return None
+    left = stored.archived_at_unix_ms if isinstance(one, Entity) else one.archived_at_unix_ms
+    then = msgspec.structs.replace(_entity_of(one), archived=left is not None and left <= as_of)
+    if not passes(then, request.filter):
+        return None
+    return then if isinstance(one, Entity) else msgspec.structs.replace(one, entity=then)
 
 
-def _left_by(stored: Stored, request: Request) -> bool:
-    if request.filter.include_archived or stored.archived_at_unix_ms is None:
-        return False
-    return request.as_of_ms is None or stored.archived_at_unix_ms <= request.as_of_ms
+def _entity_of(one: Entity | Version) -> Entity:
+    return one if isinstance(one, Entity) else one.entity
 
 
-def _exact_keys(engine: Engine, request: Request, query: Query, found: dict[int, Found]) -> set[int]:
-    filter_ = _arm_filter(request)
-    numbers = engine.store.with_key(query.exact, filter_, request.limit + request.offset)
-    if request.as_of_ms is None and request.valid_at_ms is None:
-        missing = [number for number in numbers if number not in found]
-        found.update((number, Found(entity=stored.entity)) for number, stored in engine.store.load(missing).items())
-    return {number for number in numbers if number in found}
+def _traits(entity: Entity) -> Traits:
+    return Traits(**{name: getattr(entity, name) for name in Traits.__struct_fields__})
+
+
+def _entities(engine: Engine, ranking: Ranking, numbers: Iterable[int]) -> dict[int, Entity]:
+    if ranking.believed:
+        return {number: _entity_of(ranking.believed[number]) for number in numbers}
+    return {number: stored.entity for number, stored in engine.store.load(numbers).items()}
 
 
 def _scores(
     engine: Engine,
     request: Request,
-    arms: Arms,
-    found: dict[int, Found],
-    exact: set[int],
     query: Query,
+    arms: Arms,
+    traits: dict[int, Traits],
+    exact: set[int],
 ) -> dict[int, float]:
-    keyword = {owner: score for owner, score in arms.keyword.items() if owner in found}
-    cosine = {owner: score for owner, score in arms.cosine.items() if owner in found}
+    keyword = {number: score for number, score in arms.keyword.items() if number in traits}
+    cosine = {number: score for number, score in arms.cosine.items() if number in traits}
     if request.fusion == "rrf":
         fused = fusion.fuse_ranks(keyword, cosine)
     else:
         fused = fusion.fuse_scores(keyword, cosine, arms.whole)
-    relevance = _with_neighbours(engine, request, fused, found)
+    if not _is_timed(request):
+        fused = _with_neighbours(engine, request, fused, traits)
     now = engine.clock.now_ms()
+    boosts = _content_boosts(engine, request, query, traits) if request.content_weight > 0 else {}
+    trust_weight = fusion.NEAR_TIE if request.trust_weight is None else request.trust_weight
     scores: dict[int, float] = {}
-    for owner, one in found.items():
-        entity = one.entity
-        score = relevance.get(owner, 1.0 if owner in exact else 0.0)
-        score *= fusion.recency_factor(now - entity.created_at_unix_ms, request.recency_half_life_secs)
-        trust = fusion.trust(entity.certainty, verified=entity.verified)
-        trust_weight = fusion.NEAR_TIE if request.trust_weight is None else request.trust_weight
-        score += trust_weight * trust + fusion.NEAR_TIE / 2 * entity.decay_score
-        if request.content_weight > 0:
-            score += fusion.content_boost(text_of(entity), query.exact, request.content_weight)
-        scores[owner] = round(score, 6)
+    for number, one in traits.items():
+        score = fusion.NEAR_TIE_ROOM * fused.get(number, 1.0 if number in exact else 0.0)
+        score *= fusion.recency_factor(now - one.created_at_unix_ms, request.recency_half_life_secs)
+        score += trust_weight * fusion.trust(one.certainty, verified=one.verified)
+        score += fusion.NEAR_TIE / 2 * one.decay_score + boosts.get(number, 0.0)
+        scores[number] = round(score, 6)
     return scores
 
 
+def _content_boosts(engine: Engine, request: Request, query: Query, traits: Mapping[int, Traits]) -> dict[int, float]:
+    return {
+        number: fusion.content_boost(text_of(stored.entity), query.exact, request.content_weight)
+        for number, stored in engine.store.load(traits).items()
+    }
+
+
 def _with_neighbours(
-    engine: Engine, request: Request, relevance: dict[int, float], found: dict[int, Found]
+    engine: Engine, request: Request, relevance: dict[int, float], traits: dict[int, Traits]
 ) -> dict[int, float]:
-    """Let the members of sequences lend to those beside them, which join if they pass the filter."""
+    """Let the members of sequences lend to those beside them, which join the list if they pass the filter."""
     store = engine.store
-    beside: dict[int, tuple[int, ...]] = {}
-    for owner, one in found.items():
-        if owner > 0 and one.entity.topic_path and one.version is None:
-            beside[owner] = store.neighbours(owner, one.entity.topic_path, one.entity.workspace_hash)
+    beside = {
+        number: store.neighbours(number, one.topic_path, one.workspace_hash)
+        for number, one in traits.items()
+        if one.topic_path
+    }
     if not beside:
         return relevance
-    known = set(found)
-    if request.as_of_ms is None and request.valid_at_ms is None:
-        strangers = {number for pair in beside.values() for number in pair} - known
-        passing = store.passing(request.filter, strangers)
-        found.update((number, Found(entity=stored.entity)) for number, stored in store.load(passing).items())
-    allowed = {owner: tuple(number for number in pair if number in found) for owner, pair in beside.items()}
+    strangers = {number for pair in beside.values() for number in pair} - traits.keys()
+    traits.update(store.traits(store.passing(request.filter, strangers)))
+    allowed = {number: tuple(other for other in pair if other in traits) for number, pair in beside.items()}
     return fusion.lend_to_neighbours(relevance, allowed)
 
 
-def _diversified(
-    order: Sequence[int], found: Mapping[int, Found], query: Query, limit: int, halving: float
-) -> list[int]:
-    texts = {owner: text_of(found[owner].entity).lower() for owner in order}
-    booked = [
-        next((word for word in query.words if len(word) >= 3 and word in texts[owner]), "")  # noqa: PLR2004
-        for owner in order
-    ]
-    return [order[place] for place in fusion.diversified(booked, limit, halving)]
+def _diversified(engine: Engine, ranking: Ranking, query: Query, request: Request) -> list[int]:
+    entities = _entities(engine, ranking, ranking.order)
+    booked = []
+    for number in ranking.order:
+        text = text_of(entities[number]).lower()
+        booked.append(next((word for word in query.words if len(word) >= _BOOKED_FROM and word in text), ""))
+    places = fusion.diversified(booked, request.limit, request.diversity_halving)
+    return [ranking.order[place] for place in places]
 
 
 def _hits(
     engine: Engine,
     request: Request,
+    ranking: Ranking,
     page: Sequence[int],
-    found: Mapping[int, Found],
-    scores: Mapping[int, float],
-    arms: Arms,
+    entities: Mapping[int, Entity],
     evidence: Mapping[int, str],
 ) -> tuple[Hit, ...]:
     now = engine.clock.now_ms()
     hits = []
-    for place, owner in enumerate(page):
-        entity, version = found[owner].entity, found[owner].version
-        text = evidence.get(arms.passages.get(owner, 0))
+    for place, number in enumerate(page):
+        entity = entities[number]
+        text = evidence.get(ranking.passages.get(number, 0))
+        trust = fusion.trust(entity.certainty, verified=entity.verified)
+        version = ranking.believed.get(number)
         hit = as_hit(
             entity,
             now,
-            score=scores[owner],
+            score=ranking.scores[number],
             evidence=text_of(entity) if text is None else text,
-            scores=arms.raw.get(owner, {}),
+            scores=ranking.raw.get(number, {}),
             preview_cap=request.preview_cap,
         )
         if request.include_confidence:
-            trust = fusion.trust(entity.certainty, verified=entity.verified)
             confidence = fusion.confidence(place, len(page), trust, entity.decay_score)
             hit = msgspec.structs.replace(hit, confidence=confidence)
-        if version is not None:
+        if isinstance(version, Version):
             hit = msgspec.structs.replace(
                 hit,
                 version_id=version.version_id,
@@ -407,41 +489,34 @@ def as_hit(
 
 
 def _browse(engine: Engine, request: Request) -> Recalled:
-    now = engine.clock.now_ms()
+    ranking = Ranking()
     with engine.store.reading():
-        if request.as_of_ms is None and request.valid_at_ms is None:
-            found = engine.store.browse(request.filter, request.limit, request.offset)
-            page = {stored.number: Found(entity=stored.entity) for stored in found}
+        if _is_timed(request):
+            ranking.believed = _browse_past(engine, request)
+            page = list(ranking.believed)
+            entities = _entities(engine, ranking, page)
         else:
-            page = _browse_past(engine, request)
-    if request.reinforce and request.as_of_ms is None:
-        engine.note_uses([owner for owner in page if owner > 0])
-    hits = [
-        as_hit(
-            one.entity,
-            now,
-            score=0.0,
-            evidence=text_of(one.entity),
-            preview_cap=request.preview_cap,
-        )
-        for one in page.values()
-    ]
-    return Recalled(items=tuple(hits), total=len(hits), mode="browse", arms={"browse": len(hits)})
+            found = engine.store.browse(request.filter, request.limit, request.offset)
+            entities = {stored.number: stored.entity for stored in found}
+            page = list(entities)
+    if request.reinforce and not _is_timed(request):
+        engine.note_uses(page)
+    ranking.scores = dict.fromkeys(page, 0.0)
+    hits = _hits(engine, request, ranking, page, entities, {})
+    return Recalled(items=hits, total=len(hits), mode="browse", arms={"browse": len(hits)})
 
 
-def _browse_past(engine: Engine, request: Request) -> dict[int, Found]:
+def _browse_past(engine: Engine, request: Request) -> dict[int, Entity | Version]:
     """Return a page of what was in force at another instant, in the order of the entities' first recording."""
-    page: dict[int, Found] = {}
+    page: dict[int, Entity | Version] = {}
     seen = 0
     for batch in engine.store.scan(_arm_filter(request)):
         for stored in batch:
-            believed = believed_at(engine, stored, request.as_of_ms, request.valid_at_ms)
-            if believed is None or _left_by(stored, request):
-                continue
-            seen += 1
-            if seen > request.offset:
-                entity = believed if isinstance(believed, Entity) else believed.entity
-                page[stored.number] = Found(entity=entity)
-            if len(page) == request.limit:
+            if len(page) >= request.limit:
                 return page
+            one = _believed_then(engine, request, stored)
+            if one is not None:
+                seen += 1
+                if seen > request.offset:
+                    page[stored.number] = one
     return page

@@ -23,7 +23,7 @@ from mimir.config import (
     option,
 )
 from mimir.engine import Engine
-from mimir.errors import InvalidInput, Unavailable
+from mimir.errors import InvalidInput, MimirError, Unavailable
 from mimir.model import Json
 from mimir.operation import read_arguments
 
@@ -109,7 +109,7 @@ def operation_command(name: str, entry: Mapping[str, Any]) -> Command:
     positional = [
         Argument(
             parameter,
-            _sentence(schema["properties"][parameter]["description"]),
+            _help(parameter, schema["properties"][parameter], note),
             optional=parameter not in required,
         )
         for parameter, note in entry["parameters"].items()
@@ -117,23 +117,25 @@ def operation_command(name: str, entry: Mapping[str, Any]) -> Command:
     ]
     named = {argument.name for argument in positional}
     options = [
-        _parameter_option(parameter, part) for parameter, part in schema["properties"].items() if parameter not in named
+        _parameter_option(parameter, schema["properties"][parameter], note)
+        for parameter, note in entry["parameters"].items()
+        if parameter not in named
     ]
 
     def action(settings: dict[str, Any], values: dict[str, Any]) -> int:
         as_json = values.pop("as_json")
-        arguments = {
-            parameter: _read_word(parameter, value, entry)
-            for parameter, value in values.items()
-            if value not in (None, ())
-        }
-        return call(entry, arguments, settings, as_json=as_json)
+        words = {name: value for name, value in values.items() if value not in (None, ())}
+        return call(entry, words, settings, as_json=as_json)
 
     return Command(
         name.replace("_", "-"),
         action,
         help=as_commands(entry["tool"]["description"]),
-        options=[*options, json_option(), *setting_options(taken={*schema["properties"]})],
+        options=[
+            *options,
+            json_option("Print JSON, as the tool answers it."),
+            *setting_options(taken={*schema["properties"]}),
+        ],
         arguments=positional,
         example=_example(name, entry, positional),
     )
@@ -141,22 +143,36 @@ def operation_command(name: str, entry: Mapping[str, Any]) -> Command:
 
 def call(
     entry: Mapping[str, Any],
-    arguments: Mapping[str, Json],
+    words: Mapping[str, Any],
     settings: Mapping[str, Any],
     *,
     as_json: bool,
 ) -> int:
-    """Run an operation on the store that the settings name, print its result and return the exit status."""
-    read = read_arguments(entry, arguments)
-    with open_engine(settings) as engine:
-        refuse_writes(engine.settings, entry["effect"])
-        with _waiting(entry):
-            result: msgspec.Struct = load_function(entry)(engine, **read)
+    """Run an operation with what click read for its parameters, print its result and return the exit status.
+
+    Raises:
+        MimirError: it failed; as JSON that is printed too, so that a program need not read messages.
+    """
+    try:
+        result = _result(entry, words, settings)
+    except MimirError as error:
+        if as_json:
+            print_json({"error": error.message, "code": error.code, "hint": error.hint})
+        raise
     if as_json:
         print_json(wire(result))
     else:
         show(result)
     return NOT_FOUND_STATUS if getattr(result, "found", True) is False else 0
+
+
+def _result(entry: Mapping[str, Any], words: Mapping[str, Any], settings: Mapping[str, Any]) -> msgspec.Struct:
+    read = read_arguments(entry, {name: _read_word(name, value, entry) for name, value in words.items()})
+    with open_engine(settings) as engine:
+        refuse_writes(engine.settings, entry["effect"])
+        with _waiting(entry):
+            result: msgspec.Struct = load_function(entry)(engine, **read)
+    return result
 
 
 def refuse_writes(settings: Settings, effect: str) -> None:
@@ -211,9 +227,14 @@ def setting_options(taken: Collection[str] = (), *, shown: bool = False) -> list
     return [_setting_option(one, hidden=not shown and one.field != "db") for one in OPTIONS if one.field not in taken]
 
 
-def json_option() -> click.Option:
+def is_setting(parameter: click.Parameter) -> bool:
+    """Tell whether an option is a setting of the program rather than a value of its command."""
+    return str(parameter.name).startswith(_SETTING)
+
+
+def json_option(help_text: str = "Print JSON.") -> click.Option:
     """Return the option that asks for JSON."""
-    return click.Option(["--json", "as_json"], is_flag=True, help="Print JSON, as the tool answers it.")
+    return click.Option(["--json", "as_json"], is_flag=True, help=help_text)
 
 
 def setting_default(one: Option) -> str:
@@ -263,22 +284,12 @@ def _placed(ctx: click.Context, arguments: Sequence[Argument], given: Mapping[st
     return values
 
 
-def _parameter_option(name: str, schema: Mapping[str, Any]) -> click.Option:
-    help_text = _sentence(schema["description"])
-    default = schema.get("default")
-    if default not in (None, "", []):
-        shown = {True: "yes", False: "no"}.get(default, default) if isinstance(default, bool) else default
-        help_text += f"  [default: {shown}]"
-    kind = schema["type"]
-    if kind == "boolean":
+def _parameter_option(name: str, schema: Mapping[str, Any], note: Mapping[str, Any]) -> click.Option:
+    help_text = _help(name, schema, note)
+    if schema["type"] == "boolean":
         return click.Option([f"{_flag(name)}/--no-{_flag(name)[2:]}", name], default=None, help=help_text)
-    if kind == "array":
-        return click.Option(
-            [_flag(name), name],
-            multiple=True,
-            metavar="TEXT",
-            help=help_text + " Several: repeat it, or separate with commas.",
-        )
+    if schema["type"] == "array":
+        return click.Option([_flag(name), name], multiple=True, metavar="TEXT", help=help_text)
     return click.Option([_flag(name), name], metavar=_metavar(name, schema), help=help_text)
 
 
@@ -360,8 +371,19 @@ def _flag(parameter: str) -> str:
     return "--" + parameter.replace("_", "-")
 
 
-def _sentence(text: str) -> str:
-    return as_commands(re.sub(r"\s+", " ", text))
+def _help(name: str, schema: Mapping[str, Any], note: Mapping[str, Any]) -> str:
+    """Return what a parameter is, and what the command line takes beyond what the tool does."""
+    text = as_commands(schema["description"])
+    if note.get("json"):
+        text += " Plain words become such a text; - reads standard input."
+    if schema["type"] == "array":
+        text += " Several: repeat it, or separate with commas."
+    if name.endswith("_unix_ms"):
+        text += " Also a date, such as 2026-01-31T12:00."
+    default = schema.get("default")
+    if isinstance(default, bool):
+        return f"{text}  [default: {'yes' if default else 'no'}]"
+    return text if default in (None, "", []) else f"{text}  [default: {default}]"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import inspect
 import os
 import subprocess
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,7 +55,7 @@ TEXT_CHARACTERS: Final = 200
 
 _LEAST_CHARACTERS: Final = 30
 _ANSWERS_LOOKED_AT: Final = 3
-_SHOWN_CHARACTERS: Final = 60
+_SHOWN_CHARACTERS: Final = 70
 _REPLY_S: Final = 60.0
 _STEP_S: Final = 0.2
 
@@ -108,9 +109,9 @@ def demo_command() -> Command:
         "demo",
         _demo,
         help=(
-            "Remember the documentation of Python's standard library in a new store, start a server"
-            " on it as a client does, and ask it questions in other words. Exit status 1 when most"
-            " answers are not among the first three."
+            "Remember the documentation of Python's standard library in a new store, or the one named by --db, start a"
+            " server on it as a client does, and ask it questions in other words. Exit status 1 when most answers are"
+            " not among the first three."
         ),
         options=setting_options(),
         example="mimir demo",
@@ -136,6 +137,7 @@ def _demo(settings: dict[str, Any], _values: dict[str, Any]) -> int:
         f"{found} of {len(QUESTIONS)} answers are among the first {_ANSWERS_LOOKED_AT}."
         " No question left this machine.\n",
         style="bold",
+        soft_wrap=True,
     )
     out.print("Next: let your client start this server. In its JSON configuration:\n")
     line = msgspec.json.encode(client_configuration(str(path))).decode()
@@ -155,7 +157,7 @@ def documentation() -> Iterator[dict[str, Any]]:
         names = getattr(module, "__all__", None) or dir(module)
         for name in sorted(names):
             value = getattr(module, name)
-            text = inspect.cleandoc(getattr(value, "__doc__", None) or "")
+            text = opening(inspect.cleandoc(getattr(value, "__doc__", None) or ""))
             known = len(text) < _LEAST_CHARACTERS or text in seen
             if known or name.startswith("_") or not callable(value) or _is_exception(value):
                 continue
@@ -165,7 +167,7 @@ def documentation() -> Iterator[dict[str, Any]]:
                 "key": f"{module_name}.{name}",
                 "tags": [module_name],
                 "type": "reference",
-                "body_json": {"content": opening(text)},
+                "body_json": {"content": text},
             }
 
 
@@ -193,14 +195,17 @@ def fill(out: Console, path: str, settings: Mapping[str, Any], memories: Sequenc
     ):
         memory.remember_many(memories, batch=100, progress=advance)
     took = time.perf_counter() - started
-    out.print(f"Remembered {len(memories)} pieces of documentation from {len(MODULES)} modules in {took:.2f} s.")
+    out.print(
+        f"Remembered {len(memories)} pieces of documentation from {len(MODULES)} modules in {took:.2f} s.",
+        soft_wrap=True,
+    )
 
 
 def embed(out: Console, path: str, settings: Mapping[str, Any]) -> None:
     """Compute the vectors that wait in a store, and say how fast it went; without a model only say why not."""
     with Memory.open(path, **settings) as memory:
         if memory.embedder is None:
-            out.print(f"No search by meaning: {memory.no_embedder}.", style="yellow")
+            out.print(f"No search by meaning: {memory.no_embedder}.", style="yellow", soft_wrap=True)
             return
         started = time.perf_counter()
         total, done = memory.store.count_pending(), 0
@@ -209,7 +214,7 @@ def embed(out: Console, path: str, settings: Mapping[str, Any]) -> None:
                 done += step
                 advance(done)
     took = time.perf_counter() - started
-    out.print(f"Computed {done} vectors for search by meaning in {took:.1f} s, offline.")
+    out.print(f"Computed {done} vectors for search by meaning in {took:.1f} s, offline.", soft_wrap=True)
 
 
 @contextmanager
@@ -231,13 +236,13 @@ def counting(out: Console, doing: str, total: int) -> Iterator[Callable[[int], N
 
 def remember_one(out: Console, client: Client) -> None:
     """Store a memory through the server and ask for it in other words."""
-    text = "The user wants dark colours in every editor."
-    client.call("mimir_remember", category="preference", key="editor", body_json={"content": text})
-    question = "which theme does the person prefer for coding"
+    text = "We ship the billing service on Tuesday mornings, never on Fridays."
+    client.call("mimir_remember", category="decision", key="release", body_json={"content": text})
+    question = "which day do new invoices go live"
     answer = client.recall(question)
     found = printable(answer.hits[0]["evidence"]) if answer.hits else "nothing"
-    out.print(f"Started a server and let it remember: {text}")
-    out.print(f"Asked it: {question}? It found: {found}")
+    out.print(f"Started a server and let it remember: {text}", soft_wrap=True)
+    out.print(f"Asked it: {question}? It found: {found}", soft_wrap=True)
 
 
 def show_answers(out: Console, answers: Sequence[Answer]) -> None:
@@ -260,11 +265,11 @@ def show_answers(out: Console, answers: Sequence[Answer]) -> None:
             made.add_row(question.words, place, "nothing", "", "", f"{answer.took_ms:.0f}")
             continue
         hit = answer.hits[(rank or 1) - 1]
-        text = " ".join(printable(hit["evidence"]).split())
+        text = textwrap.shorten(printable(hit["evidence"]), _SHOWN_CHARACTERS, placeholder=" ...")
         made.add_row(
             question.words,
             Text(place, style=style),
-            Text.assemble((hit["key"], "bold cyan"), "\n", (text[:_SHOWN_CHARACTERS], "dim")),
+            Text.assemble((hit["key"], "bold cyan"), "\n", (text, "dim")),
             f"{hit['score']:.2f}",
             " + ".join(hit.get("scores") or answer.arms),
             f"{answer.took_ms:.0f}",

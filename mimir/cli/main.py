@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def root() -> click.Group:
+def root() -> Root:
     """Return the group of all commands."""
     return Root()
 
@@ -81,7 +81,7 @@ class Root(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the words of all commands, in the order of the help."""
-        return [word for words in self._sections().values() for word in words]
+        return [word for words in self.sections().values() for word in words]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
         """Return the command of a word, or None."""
@@ -107,7 +107,7 @@ class Root(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands under their headings."""
         widest = max(map(len, self.list_commands(ctx)))
-        for heading, words in self._sections().items():
+        for heading, words in self.sections().items():
             commands = [(word, self.get_command(ctx, word)) for word in words]
             rows = [
                 (word.ljust(widest), command.get_short_help_str(formatter.width))
@@ -117,7 +117,7 @@ class Root(click.Group):
             with formatter.section(heading):
                 formatter.write_dl(rows)
 
-    def _sections(self) -> dict[str, list[str]]:
+    def sections(self) -> dict[str, list[str]]:
         """Return the words of the commands by heading: our own, then the operations by family."""
         sections: dict[str, list[str]] = {}
         for word, (heading, _, _) in _OWN.items():

@@ -20,18 +20,14 @@ from mimir.cli.commands import (
 )
 from mimir.cli.output import console, print_json, table
 from mimir.config import load_settings
-from mimir.engine import Engine
 from mimir.errors import InvalidInput, MimirError
 from mimir.operations.entities import (
     DEFAULT_IMPORTANCE,
     VISIBILITIES,
     Draft,
     make_draft,
-    new_entity,
-    update,
+    store_draft,
 )
-from mimir.rules.similarity import sketch
-from mimir.rules.text import split_passages
 from mimir.server.dispatch import Dispatcher
 
 CHARACTERS_PER_TOKEN: Final = 4.5
@@ -125,7 +121,8 @@ def _write(settings: dict[str, Any], values: dict[str, Any]) -> int:
         draft = _draft(values)
         with open_engine(settings) as engine:
             refuse_writes(engine.settings, "write")
-            print_json({**_store(engine, draft), "ok": True})
+            stored = store_draft(engine, draft)
+            print_json({"action": stored.action, "id": stored.id, "ok": True})
     except MimirError as error:
         print_json({"ok": False, "error": error.message, "code": error.code, "hint": error.hint})
         return 1
@@ -167,17 +164,6 @@ def _sorted_json(text: str) -> str:
         ) from None
 
 
-def _store(engine: Engine, draft: Draft) -> dict[str, str]:
-    with engine.writing() as now:
-        found = engine.store.find(draft.category, draft.key, draft.workspace_hash)
-        if found:
-            update(engine, found[0], draft, now)
-            return {"action": "updated", "id": found[0].entity.id}
-        entity = new_entity(engine, draft, engine.clock.new_id(draft.prefix), now)
-        engine.store.insert(entity, draft.text, split_passages(draft.text), sketch(draft.text))
-    return {"action": "created", "id": entity.id}
-
-
 def _state_digest(settings: dict[str, Any], _values: dict[str, Any]) -> int:
     with open_engine(settings) as engine, engine.store.reading():
         digest, count = engine.store.digest(str)
@@ -195,7 +181,7 @@ def _tools(settings: dict[str, Any], values: dict[str, Any]) -> int:
     out = console()
     out.print(table(("tool", *_FACTS, "tokens"), rows, numbers=1))
     total = sum(map(_tokens, listed))
-    out.print(f"{len(listed)} tools; a client that lists them all spends about {total:,} tokens.")
+    out.print(f"{len(listed)} tools; a client that lists them all spends about {total:,} tokens.", soft_wrap=True)
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from mimir.config import forbid_telemetry
 from mimir.embedding import MODEL_FOLDER, RESTORE, why_unavailable
 from mimir.errors import StorageFailure, Unavailable
 
@@ -133,6 +134,8 @@ def load_model(threads: int) -> LoadedModel:
     Raises:
         Unavailable: a file is missing or the runtime refuses the model.
     """
+    # The runtime queues usage data in the home folder from its import on, unless told not to.
+    forbid_telemetry()
     try:
         import onnxruntime
         import tokenizers

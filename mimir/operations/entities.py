@@ -27,7 +27,7 @@ from mimir.model import (
     Version,
     is_live,
 )
-from mimir.operation import Doc, operation
+from mimir.operation import Doc, check_texts, operation, read_value
 from mimir.rules.layers import MERGE_BOOST, boosted, canonical_layer, raised_layer
 from mimir.rules.similarity import SIMILAR_FROM, same_content, sketch, trigram_similarity
 from mimir.rules.text import searchable_text, split_passages
@@ -124,19 +124,29 @@ def remember(
             "valid_to_unix_ms": valid_to_unix_ms,
         },
     )
+    return store_draft(engine, draft, dedup or engine.settings.dedup)
+
+
+def store_draft(engine: Engine, draft: Draft, dedup: str = "off") -> Remembered:
+    """Store a draft: as a new memory, as an update of the one with its identity, or merged as ``dedup`` says.
+
+    Raises:
+        Conflict: the identity is a private memory of another agent.
+        InvalidInput: with what was known before, validity would end before it begins.
+    """
     with engine.writing() as now:
-        found = engine.store.find(category, key, workspace_hash)
+        found = engine.store.find(draft.category, draft.key, draft.workspace_hash)
         if found:
             update(engine, found[0], draft, now)
-            result = Remembered(id=found[0].entity.id, action="updated", category=category, key=key)
+            result = Remembered(id=found[0].entity.id, action="updated", category=draft.category, key=draft.key)
         else:
-            result = _create(engine, draft, now, dedup or engine.settings.dedup)
+            result = _create(engine, draft, now, dedup)
     engine.note_pending()
     return result
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One memory as it was handed in and checked: its body as JSON text and as searchable text, and the fields given."""
+    """One memory as it was handed in, checked: its body as JSON and as searchable text, and the fields given."""
 
     category: str
     key: str
@@ -169,9 +179,9 @@ def make_draft(
     """
     _check_name("category", category, MAXIMUM_CATEGORY_BYTES)
     _check_name("key", key, MAXIMUM_KEY_BYTES)
-    if not 0.0 <= importance <= 1.0:
-        raise InvalidInput(f"'importance' is {importance}.", hint="Give a number from 0 to 1.")
-    body_json, value = _read_body(body, recall_when)
+    _check_share("importance", importance)
+    read_value("workspace_hash", workspace_hash, "string")
+    body_json, value = _read_body(body, read_value("recall_when", recall_when, "array") if recall_when else ())
     return Draft(
         category=category,
         key=key,
@@ -190,19 +200,12 @@ def _checked_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
     unknown = given.keys() - _CHANGEABLE
     if unknown:
         raise InvalidInput(f"{min(unknown)!r} is not a field of a memory.", hint="Use the parameters of remember.")
-    certainty, visibility = given.get("certainty", 0.5), given.get("visibility", "workspace")
-    if not 0.0 <= certainty <= 1.0:
-        raise InvalidInput(f"'certainty' is {certainty}.", hint="Give a number from 0 to 1.")
+    given = {name: read_value(name, value, _CHANGEABLE[name]) for name, value in given.items()}
+    _check_share("certainty", given.get("certainty", 0.5))
+    visibility = given.get("visibility", "workspace")
     if visibility not in VISIBILITIES:
         raise InvalidInput(f"'visibility' is {visibility!r}.", hint="Use one of: " + ", ".join(VISIBILITIES) + ".")
-    start, end = given.get("valid_from_unix_ms"), given.get("valid_to_unix_ms")
-    if start is not None and end is not None and end <= start:
-        raise InvalidInput(
-            f"'valid_to_unix_ms' ({end}) is not after 'valid_from_unix_ms' ({start}).",
-            hint="Give an end after the beginning, or leave it out.",
-        )
-    if "tags" in given:
-        given["tags"] = tuple(given["tags"])
+    _check_period(given.get("valid_from_unix_ms"), given.get("valid_to_unix_ms"))
     if "layer" in given:
         given["layer"] = canonical_layer(given["layer"])
     return given
@@ -229,8 +232,17 @@ def update(engine: Engine, stored: Stored, draft: Draft, now: int) -> None:
     """Change a stored entity to what a draft says; content, validity and status leave a version behind.
 
     A change of text without a period of its own replaces what was said; with one it stands beside it.
+
+    Raises:
+        Conflict: it is a private memory of another agent.
+        InvalidInput: validity would end before it begins.
     """
     before = stored.entity
+    if not may_read(engine, before):
+        raise Conflict(
+            f"{before.category}/{before.key} is a private memory of another agent.",
+            hint="Choose another key or workspace.",
+        )
     changes = draft.changes
     new_text = draft.body_json != before.body_json
     bounds = {"valid_from_unix_ms", "valid_to_unix_ms"} & changes.keys()
@@ -238,17 +250,17 @@ def update(engine: Engine, stored: Stored, draft: Draft, now: int) -> None:
         # A new statement does not inherit the period of the one it follows.
         changes = {"valid_from_unix_ms": None, "valid_to_unix_ms": None, **changes}
     retrievals = before.retrieval_count + 1
-    after = msgspec.structs.replace(
-        before,
-        **changes,
-        body_json=draft.body_json,
-        archived=False,
-        archive_reason="",
-        retrieval_count=retrievals,
-        decay_score=boosted(before.decay_score),
-        layer=raised_layer(changes.get("layer", before.layer), retrievals),
-        last_accessed_unix_ms=now,
-    )
+    use = {
+        "body_json": draft.body_json,
+        "archived": False,
+        "archive_reason": "",
+        "retrieval_count": retrievals,
+        "decay_score": boosted(before.decay_score),
+        "layer": raised_layer(changes.get("layer", before.layer), retrievals),
+        "last_accessed_unix_ms": now,
+    }
+    after = msgspec.structs.replace(before, **{**changes, **use})
+    _check_period(after.valid_from_unix_ms, after.valid_to_unix_ms)
     change(engine, stored, after, now, amends=not (new_text and bounds))
 
 
@@ -263,7 +275,8 @@ def change(engine: Engine, stored: Stored, after: Entity, now: int, *, amends: b
     text = text_of(after)
     passages = split_passages(text) if new_text else ()
     version_number = 0
-    if new_text or _versioned(before) != _versioned(after):
+    # Forgetting leaves no version, but a revived memory keeps the interval in which it was forgotten.
+    if new_text or _versioned(before) != _versioned(after) or before.archived > after.archived:
         recorded = max(now, before.recorded_at_unix_ms + 1)
         after = msgspec.structs.replace(after, recorded_at_unix_ms=recorded)
         version = Version(
@@ -272,6 +285,7 @@ def change(engine: Engine, stored: Stored, after: Entity, now: int, *, amends: b
             invalidated_at_unix_ms=recorded,
             superseded_by=before.id,
             amended=amends,
+            archived_at_unix_ms=stored.archived_at_unix_ms,
         )
         version_number = store.add_version(stored, version)
     store.update(
@@ -347,7 +361,9 @@ def get_entity(engine: Engine, id: Annotated[str, Doc("The id, as in recall's it
     Raises:
         NotFound: no memory has this id.
     """
-    stored = engine.store.get(id)
+    check_texts(id=id)
+    with engine.store.reading():
+        stored = engine.store.get(id)
     if stored is None or not may_read(engine, stored.entity):
         raise NotFound(f"Entity not found: {id}", hint="Take the id from an item of mimir_recall.")
     fields = {name: getattr(stored.entity, name) for name in Entity.__struct_fields__ if name != "type"}
@@ -378,12 +394,12 @@ def history(
     """
     with engine.store.reading():
         stored = find_one(engine, category, key, workspace_hash)
-        versions = () if stored is None else engine.store.versions(stored.number, limit, offset)
+        versions = () if stored is None else engine.store.versions(stored.number, max(limit, 0), max(offset, 0))
         total = 0 if stored is None else engine.store.count_versions(stored.number)
     return History(
         category=category,
         key=key,
-        versions=tuple(_past_version(version) for version in versions),
+        versions=tuple(_past_version(version) for version in versions if may_read(engine, version.entity)),
         total=total,
         returned=len(versions),
         limit=limit,
@@ -422,7 +438,7 @@ def as_of(
         if stored is not None:
             versions = engine.store.versions(stored.number)
             believed = in_force(stored.entity, versions, as_of_unix_ms, valid_at_unix_ms)
-    if stored is None or believed is None:
+    if stored is None or believed is None or not may_read(engine, _entity_of(believed)):
         return AsOf(
             found=False,
             category=category,
@@ -430,8 +446,8 @@ def as_of(
             as_of_unix_ms=as_of_unix_ms,
             valid_at_unix_ms=asked,
         )
-    entity = believed if isinstance(believed, Entity) else believed.entity
-    left = stored.archived_at_unix_ms
+    entity = _entity_of(believed)
+    left = stored.archived_at_unix_ms if isinstance(believed, Entity) else believed.archived_at_unix_ms
     return AsOf(
         found=True,
         category=category,
@@ -497,6 +513,7 @@ def find_one(
     Raises:
         Conflict: no workspace was named and several others than the global one have the key.
     """
+    check_texts(category=category, key=key, workspace_hash=workspace_hash)
     found = [stored for stored in engine.store.find(category, key, workspace_hash) if may_read(engine, stored.entity)]
     if workspace_hash is None and live:
         found = [stored for stored in found if not stored.entity.archived]
@@ -582,21 +599,19 @@ def _draft_of(memory: Mapping[str, Any]) -> Draft:
 
 
 _OWN_FIELDS: Final = frozenset({"workspace_hash", "importance", "recall_when"})
-_CHANGEABLE: Final = frozenset(
-    {
-        "status",
-        "type",
-        "tags",
-        "topic_path",
-        "agent_id",
-        "always_on",
-        "certainty",
-        "visibility",
-        "layer",
-        "valid_from_unix_ms",
-        "valid_to_unix_ms",
-    }
-)
+_CHANGEABLE: Final = {
+    "status": "string",
+    "type": "string",
+    "tags": "array",
+    "topic_path": "string",
+    "agent_id": "string",
+    "always_on": "boolean",
+    "certainty": "number",
+    "visibility": "string",
+    "layer": "string",
+    "valid_from_unix_ms": "integer",
+    "valid_to_unix_ms": "integer",
+}
 
 
 def _versioned(entity: Entity) -> tuple[object, ...]:
@@ -605,6 +620,10 @@ def _versioned(entity: Entity) -> tuple[object, ...]:
 
 def _indexed(entity: Entity) -> tuple[object, ...]:
     return is_live(entity), entity.tags, entity.topic_path
+
+
+def _entity_of(believed: Entity | Version) -> Entity:
+    return believed if isinstance(believed, Entity) else believed.entity
 
 
 def _past_version(version: Version) -> PastVersion:
@@ -618,28 +637,32 @@ def _past_version(version: Version) -> PastVersion:
 
 
 def _check_name(name: str, value: str, most_bytes: int) -> None:
+    read_value(name, value, "string")
     if not value or value.isspace():
         raise InvalidInput(f"'{name}' is empty.", hint=f"Give the memory a {name}.")
-    size = len(value) if value.isascii() else len(_encoded(name, value))
+    size = len(value) if value.isascii() else len(value.encode())
     if size > most_bytes:
         raise InvalidInput(f"'{name}' is {size} bytes long.", hint=f"Use at most {most_bytes} bytes.")
 
 
-def _encoded(name: str, value: str) -> bytes:
-    try:
-        return value.encode()
-    except UnicodeEncodeError as error:
+def _check_share(name: str, value: float) -> None:
+    if not 0.0 <= read_value(name, value, "number") <= 1.0:
+        raise InvalidInput(f"'{name}' is {value}.", hint="Give a number from 0 to 1.")
+
+
+def _check_period(start: int | None, end: int | None) -> None:
+    if start is not None and end is not None and end <= start:
         raise InvalidInput(
-            f"'{name}' holds half of a surrogate pair at position {error.start}: it is no valid Unicode.",
-            hint="Send whole characters.",
-        ) from None
+            f"'valid_to_unix_ms' ({end}) is not after 'valid_from_unix_ms' ({start}).",
+            hint="Give an end after the beginning, or leave it out.",
+        )
 
 
 def _read_body(body: Json, recall_when: Sequence[str]) -> tuple[str, Json]:
     """Return a body as JSON text, kept as it was given if it was text, and as a value."""
     if isinstance(body, str):
         text = body
-        encoded = _encoded("body_json", text)
+        encoded = read_value("body_json", text, "string").encode()
         _check_body_size(len(encoded))
         try:
             value = msgspec.json.decode(encoded)
@@ -651,6 +674,7 @@ def _read_body(body: Json, recall_when: Sequence[str]) -> tuple[str, Json]:
     else:
         value = body
         try:
+            _check_finite(value)
             text = msgspec.json.encode(value).decode()
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidInput(
@@ -661,6 +685,19 @@ def _read_body(body: Json, recall_when: Sequence[str]) -> tuple[str, Json]:
         value = {**value, "recall_when": list(recall_when)}
         text = msgspec.json.encode(value, order="sorted").decode()
     return text, value
+
+
+def _check_finite(body: Json) -> None:
+    # The encoder would write these as null, and what was stored would not be what was said.
+    stack = [body]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, Mapping):
+            stack.extend(value.values())
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            stack.extend(value)
+        elif isinstance(value, float) and value - value != 0:
+            raise ValueError(f"{value} is no JSON number")
 
 
 def _check_body_size(size: int) -> None:

@@ -10,18 +10,19 @@ import msgspec
 from mimir.engine import Engine, text_of
 from mimir.errors import InvalidInput, NotFound
 from mimir.model import ContextBlock, Embedded, Entity, Filter, Fusion, Recalled
-from mimir.operation import Doc, operation
+from mimir.operation import Doc, check_texts, operation
 from mimir.operations.entities import find_one
 from mimir.retrieval import MAXIMUM_LIMIT, MAXIMUM_OFFSET, Request, as_hit
 from mimir.retrieval import recall as run_recall
 from mimir.rules.layers import canonical_layer
-from mimir.rules.query import parse_query
+from mimir.rules.query import STOP_WORDS, parse_query
 from mimir.rules.similarity import normalised
+from mimir.rules.text import is_unsegmented
 
 FAMILY: Final = "Search & Retrieval"
 
 _TRIGGER_WORD_FROM: Final = 3
-_TRIGGER_SCAN: Final = (50, 500)
+_TRIGGERS_READ: Final = 10_000
 _CONTEXT_PINNED: Final = 50
 _CONTEXT_LINE: Final = 100
 
@@ -94,6 +95,7 @@ def recall(
     Raises:
         Unavailable: mode dense, and no embedder works.
     """
+    check_texts(query=query)
     expanded = expansion is not None and bool(expansion.get("enabled")) and mode == "fts5"
     timed = as_of_unix_ms is not None or valid_at_unix_ms is not None
     request = Request(
@@ -111,8 +113,8 @@ def recall(
             include_archived=include_archived,
             valid_now=not timed,
         ),
-        limit=limit,
-        offset=offset,
+        limit=_bounded(limit),
+        offset=min(max(offset, 0), MAXIMUM_OFFSET),
         mode=mode,
         fusion=fusion,
         expansion_variants=_variants(expansion) if expanded and expansion is not None else None,
@@ -149,7 +151,7 @@ def recall_layer(
 ) -> Recalled:
     """List the most used memories of one layer; it changes nothing."""
     filter_ = make_filter(engine, layer=layer)
-    return run_recall(engine, Request(query="", filter=filter_, limit=limit, reinforce=False))
+    return run_recall(engine, Request(query="", filter=filter_, limit=_bounded(limit), reinforce=False))
 
 
 @operation(
@@ -169,31 +171,23 @@ def recall_when(
 
     Use it before starting a task; for a question use mimir_recall.
     """
-    query = parse_query(context)
-    words = [word for word in query.words if len(word) >= _TRIGGER_WORD_FROM]
+    check_texts(context=context)
+    words = [
+        word
+        for word in parse_query(context).words
+        if word not in STOP_WORDS and (len(word) >= _TRIGGER_WORD_FROM or is_unsegmented(word))
+    ]
     filter_ = make_filter(engine, workspace_hash=workspace_hash)
-    least, most = _TRIGGER_SCAN
-    scanned = min(max(5 * limit, least), most)
     with engine.store.reading():
-        found, _ = engine.store.match_text(query, filter_, scanned)
-        begun, _ = engine.store.match_text(query, filter_, scanned, prefix=True)
-        stored = engine.store.load({candidate.owner for candidate in [*found, *begun]})
-    entities = sorted(
-        (one.entity for one in stored.values()),
-        key=lambda entity: (-entity.decay_score, -entity.retrieval_count, entity.id),
-    )
+        stored = engine.store.with_triggers(filter_, _TRIGGERS_READ) if words else ()
     now = engine.clock.now_ms()
     hits = [
-        as_hit(entity, now, score=entity.decay_score, evidence=trigger)
-        for entity in entities
-        if (trigger := _trigger(entity, words))
-    ][:limit]
+        as_hit(one.entity, now, score=one.entity.decay_score, evidence=trigger)
+        for one in stored
+        if (trigger := _trigger(one.entity, words))
+    ][: max(limit, 0)]
     return Recalled(
-        items=tuple(hits),
-        total=len(hits),
-        mode="recall_when",
-        arms={"keyword": len(stored)},
-        context=context,
+        items=tuple(hits), total=len(hits), mode="recall_when", arms={"triggers": len(stored)}, context=context
     )
 
 
@@ -218,7 +212,9 @@ def semantic_search(
         Unavailable: no embedder works.
     """
     filter_ = make_filter(engine, category=category, workspace_hash=workspace_hash, agent_id=agent_id)
-    return run_recall(engine, Request(query=query, filter=filter_, limit=limit, mode="dense", reinforce=False))
+    return run_recall(
+        engine, Request(query=query, filter=filter_, limit=_bounded(limit), mode="dense", reinforce=False)
+    )
 
 
 @operation(
@@ -247,13 +243,17 @@ def embed(
     """
     embedder = engine.require_embedder()
     if batch_category is not None:
-        numbers = engine.store.pending_in(make_filter(engine, category=batch_category), batch_limit)
+        with engine.store.reading():
+            filter_ = make_filter(engine, category=batch_category)
+            numbers = engine.store.pending_in(filter_, max(batch_limit, 0))
         embedded = engine.embed_owners(numbers)
         return Embedded(embedded=embedded, batch_category=batch_category, errors=(), model=embedder.model_id)
     for name, value in (("category", category), ("key", key)):
         if not value:
             raise InvalidInput(f"{name} is required.", hint="Give category and key, or batch_category.")
-    stored = find_one(engine, category or "", key or "", workspace_hash)
+    check_texts(text=text)
+    with engine.store.reading():
+        stored = find_one(engine, category or "", key or "", workspace_hash)
     if stored is None:
         raise NotFound(f"entity not found: {category}/{key}", hint="Take both from an item of mimir_recall.")
     engine.embed_owner(stored.number, text)
@@ -281,10 +281,10 @@ def context(
         request = Request(
             query=query,
             filter=make_filter(engine, category=category, workspace_hash=workspace_hash),
-            limit=min(limit + len(shown), MAXIMUM_LIMIT),
+            limit=_bounded(limit + len(shown)),
             reinforce=False,
         )
-        fresh = [hit for hit in run_recall(engine, request).items if hit.id not in shown][:limit]
+        fresh = [hit for hit in run_recall(engine, request).items if hit.id not in shown][: max(limit, 0)]
         shown.update(hit.id for hit in fresh)
         ranked += fresh
     markdown = _context_markdown(pinned, ranked, max_context_chars)
@@ -308,7 +308,18 @@ def make_filter(
     """Return the filter of a read: the caller's words, its identity, what holds now, categories kept out by default.
 
     An empty category, type, topic path or layer does not filter; an empty workspace is the global one.
+
+    Raises:
+        InvalidInput: a text is not valid Unicode.
     """
+    check_texts(
+        category=category,
+        type=type,
+        topic_path=topic_path,
+        workspace_hash=workspace_hash,
+        agent_id=agent_id,
+        layer=layer,
+    )
     return Filter(
         category=category or None,
         excluded_categories=() if category else engine.settings.excluded,
@@ -323,6 +334,10 @@ def make_filter(
         caller=engine.settings.agent_id,
         valid_at=engine.clock.now_ms() if valid_now and not include_archived else None,
     )
+
+
+def _bounded(limit: int) -> int:
+    return min(max(limit, 0), MAXIMUM_LIMIT)
 
 
 def _variants(expansion: Mapping[str, Any]) -> int:
@@ -348,25 +363,21 @@ def _trigger(entity: Entity, words: Sequence[str]) -> str:
 
 
 def _context_markdown(pinned: Sequence[Entity], ranked: Sequence[Entity], most_characters: int | None) -> str:
-    lines = ["## Mimir Context", ""]
+    heading = ["## Mimir Context", ""]
     if pinned:
-        lines += [
-            "### Always On",
-            "",
-            *(_context_line(entity, "[always-on] ") for entity in pinned),
-            "",
-        ]
-    lines += [_context_line(entity) for entity in ranked]
-    footer = ["", f"> {len(pinned) + len(ranked)} entities recalled"]
-    if most_characters is not None:
-        cut = False
-        while len("\n".join(lines + footer)) > most_characters and len(lines) > 2:  # noqa: PLR2004 - the heading stays
-            lines.pop()
-            cut = True
-        if cut:
-            count = sum(line.startswith("- ") for line in lines)
-            footer[1] = f"> {count} of {len(pinned) + len(ranked)} entities recalled; raise max_context_chars for more"
-    return "\n".join(lines + footer)
+        heading += ["### Always On", ""]
+    entries = [_context_line(entity, "[always-on] ") for entity in pinned]
+    entries += [_context_line(entity) for entity in ranked]
+    shown = len(entries)
+    while True:
+        first = min(shown, len(pinned))
+        lines = [*heading, *entries[:first], *([""] if pinned else []), *entries[first:shown], ""]
+        cut = f" of {len(entries)} entities recalled; raise max_context_chars for more"
+        lines.append(f"> {shown}" + (" entities recalled" if shown == len(entries) else cut))
+        markdown = "\n".join(lines)
+        if most_characters is None or len(markdown) <= most_characters or shown == 0:
+            return markdown
+        shown -= 1
 
 
 def _context_line(entity: Entity, mark: str = "") -> str:
@@ -381,4 +392,4 @@ def _context_line(entity: Entity, mark: str = "") -> str:
     )
 
 
-_NO_MARKUP: Final = str.maketrans({"<": "&lt;", ">": "&gt;", "`": "'", "*": "\u2217"})
+_NO_MARKUP: Final = str.maketrans({"<": "&lt;", ">": "&gt;", "`": "'", "*": "\u2217", "[": "(", "]": ")"})

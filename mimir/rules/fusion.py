@@ -29,13 +29,12 @@ messages, marks a third of the answerable questions; this one 5 % of them and tw
 NEAR_TIE: Final = 0.01
 """Weight of trust, and half of it of strength, when the caller gives none: enough to settle a near-tie."""
 
-MINIMUM_POOL: Final = 50
-POOL_FACTOR: Final = 5
+NEAR_TIE_ROOM: Final = 1.0 - 1.5 * NEAR_TIE
+"""What relevance is multiplied by, so that with the default weights no score exceeds 1."""
 
-
-def pool_size(limit: int) -> int:
-    """Return how many candidates each arm gives to fusion for a page that ends at ``limit``."""
-    return max(MINIMUM_POOL, POOL_FACTOR * limit)
+FIRST_POOL: Final = 256
+POOL_GROWTH: Final = 8
+"""Candidates of each arm that are ranked together, and by how much that grows when a page lies behind them."""
 
 
 def corrected_cosine(cosine: float, passages: int) -> float:

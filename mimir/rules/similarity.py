@@ -7,8 +7,6 @@ import unicodedata
 import zlib
 from typing import Final
 
-from mimir.rules.query import STOP_WORDS
-
 SIMILAR_FROM: Final = 0.7
 """Jaccard index of trigrams from which an older memory is named as similar."""
 
@@ -16,28 +14,26 @@ _SKETCH_MULTIPLIERS: Final = (0x9E3779B1, 0x85EBCA6B, 0xC2B2AE35)
 _MASK: Final = 0xFFFFFFFF
 _SKETCHED_WORDS: Final = 256
 _WORD: Final = re.compile(r"\w+")
-_DIGITS: Final = re.compile(r"\d+")
-_NEGATIONS: Final = frozenset({"no", "nor", "not", "t"})
+_ARTICLES: Final = frozenset({"a", "an", "the"})
 
 
 def normalised(text: str) -> str:
-    """Return ``text`` in compatibility form, case folded, with single spaces and no punctuation at its ends."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(folded.split()).strip(" .,;:!?\"'")
+    """Return ``text`` case folded, with single spaces, without quotes around it or punctuation at its end.
+
+    Composed but not compatibility-mapped: 10² is not 102. Nothing is taken off its beginning: .5 is not 5.
+    """
+    folded = unicodedata.normalize("NFC", text).casefold()
+    return " ".join(folded.split()).strip("\"'").rstrip(" .,;:!?")
 
 
 def same_content(left: str, right: str, *, loosely: bool) -> bool:
     """Tell whether two texts say the same.
 
-    Strictly: their normalised forms are equal. Loosely: the same content words and the same numbers in the same
-    order, whatever the function words; a negation is a content word.
+    Strictly: their normalised forms are equal. Loosely: their words are equal and in the same order when articles and
+    the punctuation around words are left out; every number, sign and negation counts.
     """
     left, right = normalised(left), normalised(right)
-    if left == right:
-        return True
-    if not loosely or _DIGITS.findall(left) != _DIGITS.findall(right):
-        return False
-    return _content_words(left) == _content_words(right)
+    return left == right or (loosely and _bare_words(left) == _bare_words(right))
 
 
 def trigram_similarity(left: str, right: str) -> float:
@@ -65,8 +61,9 @@ def sketch(text: str) -> tuple[int, ...]:
     return (zlib.crc32(form.encode("utf-8", "surrogatepass")), *minima)
 
 
-def _content_words(text: str) -> frozenset[str]:
-    return frozenset(word for word in _WORD.findall(text) if word not in STOP_WORDS or word in _NEGATIONS)
+def _bare_words(text: str) -> list[str]:
+    words = (word.strip("()[]\"'").rstrip(".,;:!?") for word in text.split())
+    return [word for word in words if word and word not in _ARTICLES]
 
 
 def _trigrams(text: str) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 from mimir.model import Json, Passage
@@ -123,9 +124,11 @@ def segment(text: str) -> str:
     The index splits at spaces; bigrams make any two neighbouring characters findable, and the lone last character
     lets a prefix query find every single one.
     """
-    if text.isascii():
-        return text
-    return _UNSEGMENTED_RUN.sub(_bigrams, text)
+    if "\0" in text:
+        # The index reads a text only up to its first NUL.
+        text = text.replace("\0", " ")
+    # The same letter may come as one character or as a base with marks; composed, runs are found and words are equal.
+    return text if text.isascii() else _UNSEGMENTED_RUN.sub(_bigrams, unicodedata.normalize("NFC", text))
 
 
 def _bigrams(match: re.Match[str]) -> str:

@@ -70,15 +70,14 @@ def claim_streams() -> tuple[int, int]:
     Raises:
         OSError: standard input or output is closed.
     """
+    for number in (0, 1):
+        os.fstat(number)
+    null = os.open(os.devnull, os.O_RDWR)  # the lowest free number: standard error, if that is closed
     source, sink = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDWR)
-    try:
-        os.fstat(2)
-    except OSError:
-        os.dup2(null, 2)
     os.dup2(null, 0)
     os.dup2(2, 1)
-    os.close(null)
+    if null != 2:  # noqa: PLR2004 - the number of standard error
+        os.close(null)
     return source, sink
 
 

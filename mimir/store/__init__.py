@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mimir.config import Settings
-    from mimir.model import Candidate, Entity, Filter, Link, Passage, Stats, Stored, Version
+    from mimir.model import Candidate, Entity, Filter, Link, Passage, Stats, Stored, Traits, Version
     from mimir.rules.query import Query
 
 
@@ -50,11 +50,17 @@ class Store(Protocol):
     def load_versions(self, numbers: Iterable[int]) -> dict[int, tuple[int, Version]]:
         """Return versions by their numbers, each with the number of its entity."""
 
+    def traits(self, numbers: Iterable[int]) -> dict[int, Traits]:
+        """Return what ranking looks at in entities; missing ones are left out."""
+
     def browse(self, filter_: Filter, limit: int, offset: int) -> tuple[Stored, ...]:
         """Return the entities that pass a filter, most retrieved first, then latest used, then by id."""
 
     def scan(self, filter_: Filter, *, batch: int = 1_000) -> Iterator[tuple[Stored, ...]]:
         """Yield all entities that pass a filter in batches, in the order they were first recorded."""
+
+    def with_triggers(self, filter_: Filter, limit: int) -> tuple[Stored, ...]:
+        """Return the entities whose body speaks of recall_when and that pass a filter, the strongest first."""
 
     def passing(self, filter_: Filter, numbers: Iterable[int]) -> set[int]:
         """Return those of the given entities that pass a filter."""

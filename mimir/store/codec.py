@@ -101,6 +101,7 @@ def version_from_row(row: tuple[Any, ...]) -> Version:
         invalidated_at_unix_ms=invalidated_at,
         superseded_by=superseded_by,
         amended=bool(amended),
+        archived_at_unix_ms=row[27],
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mimir.store.sqlite.connection import Database
 from mimir.store.sqlite.entities import EntityRows
-from mimir.store.sqlite.schema import prepare
+from mimir.store.sqlite.schema import format_version, prepare
 from mimir.store.sqlite.text import TextIndex
 from mimir.store.sqlite.upkeep import Upkeep
 from mimir.store.sqlite.vectors import VectorRows
@@ -31,7 +31,7 @@ class SqliteStore(EntityRows, TextIndex, VectorRows, Upkeep):
             os.makedirs(folder, exist_ok=True)
         self.path = path
         self._index_lock = threading.Lock()
-        self.database = Database(path, durability=durability, busy_timeout_ms=busy_timeout_ms)
+        self.database = Database(path, durability=durability, busy_timeout_ms=busy_timeout_ms, guard=format_version)
         try:
             prepare(self.database)
         except BaseException:

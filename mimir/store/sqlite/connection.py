@@ -6,15 +6,17 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypeAlias
 
 import apsw
 
-from mimir.errors import Busy, Locked, MimirError, StorageFailure, Unavailable
+from mimir.errors import Busy, InvalidInput, Locked, MimirError, StorageFailure, Unavailable
 
 _LONGEST_PAUSE_S: Final = 0.02
+_CLOSE_WAIT_S: Final = 5.0
 _STATEMENT_CACHE: Final = 200
 
 Row: TypeAlias = tuple[Any, ...]
@@ -40,13 +42,18 @@ class Rows(Protocol):
 class Database:
     """One SQLite file, opened once per thread, with one writer of this process at a time."""
 
-    def __init__(self, path: str, *, durability: str, busy_timeout_ms: int) -> None:
+    def __init__(
+        self, path: str, *, durability: str, busy_timeout_ms: int, guard: Callable[[apsw.Connection, str], object]
+    ) -> None:
+        """Describe the file at ``path``; ``guard`` sees each new connection before anything can be written."""
         self.path = path
+        self._guard = guard
         self._synchronous = "FULL" if durability == "full" else "NORMAL"
         self._busy_timeout_s = busy_timeout_ms / 1000
         self._local = threading.local()
         self._write_lock = threading.RLock()
-        self._opened: list[apsw.Connection] = []
+        # Weak: the connection of a thread that ended is closed when it is collected.
+        self._opened: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
         self._opened_lock = threading.Lock()
         self._closed = False
         if getattr(apsw, "mc_version", None) is None:
@@ -66,11 +73,13 @@ class Database:
 
     def execute(self, sql: str, bindings: Row = ()) -> Rows:
         """Run one statement on this thread's connection."""
-        return self.connection.execute(sql, bindings)
+        with self.naming_failures():
+            return self.connection.execute(sql, bindings)
 
     def execute_many(self, sql: str, rows: Any) -> None:  # noqa: ANN401 - any iterable of binding tuples
         """Run one statement once per row of bindings."""
-        self.connection.executemany(sql, rows)
+        with self.naming_failures():
+            self.connection.executemany(sql, rows)
 
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
@@ -101,10 +110,10 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                connection.execute("COMMIT")
             except BaseException:
                 _end(connection, "ROLLBACK")
                 raise
-            connection.execute("COMMIT")
 
     @contextmanager
     def naming_failures(self) -> Iterator[None]:
@@ -113,14 +122,29 @@ class Database:
             yield
         except apsw.Error as error:
             raise named(error, self.path) from error
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                f"{error.object!r:.60} holds half of a surrogate pair: it is no valid Unicode.",
+                hint="Send whole characters.",
+            ) from None
 
     def close(self) -> None:
         """Close the connections of all threads; the last one of the last process folds the log into the file."""
         with self._opened_lock:
             self._closed = True
-            connections, self._opened = self._opened, []
+            connections = list(self._opened)
+            self._opened.clear()
+        until = time.monotonic() + _CLOSE_WAIT_S
         for connection in connections:
-            connection.close()
+            while True:
+                try:
+                    connection.close()
+                    break
+                except apsw.ThreadingViolationError:
+                    if time.monotonic() > until:
+                        break
+                    connection.interrupt()
+                    time.sleep(_LONGEST_PAUSE_S)
         self._local = threading.local()
 
     def _open(self) -> apsw.Connection:
@@ -135,7 +159,7 @@ class Database:
             if self._closed:
                 connection.close()
                 raise StorageFailure(f"The store {self.path} was closed.", hint="Open it again with Memory.open().")
-            self._opened.append(connection)
+            self._opened.add(connection)
         return connection
 
     def _configure(self, connection: apsw.Connection) -> None:
@@ -145,6 +169,7 @@ class Database:
         connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
         # Schema text of a foreign file must not be able to call functions with side effects.
         connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+        self._guard(connection, self.path)
         connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute("PRAGMA cache_size=-16000")
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
@@ -176,44 +201,63 @@ def _end(connection: apsw.Connection, word: str) -> None:
 
 def named(error: apsw.Error, path: str) -> MimirError:
     """Return the error of ours that names what an SQLite error means for the store at ``path``."""
-    text = str(error)
-    if isinstance(error, (apsw.BusyError, apsw.LockedError)):
-        return Busy(
-            f"Another process has held the store {path} for too long.",
-            hint="Try again; if it lasts, end the process that holds it or raise MIMIR_BUSY_TIMEOUT_MS.",
+    if isinstance(error, apsw.NotADBError) and _looks_encrypted(path):
+        return Locked(
+            f"{path} is encrypted, or no database at all.",
+            hint="Name its key file with --encryption-key, or choose another file with --db.",
         )
-    if isinstance(error, apsw.NotADBError):
-        return (
-            Locked(
-                f"{path} is not a plain Mimir store: it is encrypted or no database at all.",
-                hint="Name its key file with --encryption-key, or choose another file with --db.",
-            )
-            if _looks_encrypted(path)
-            else StorageFailure(
-                f"{path} is not a database.",
-                hint="Choose another file with --db; this one was left untouched.",
-            )
-        )
-    if isinstance(error, apsw.CorruptError):
-        return StorageFailure(
-            f"The store {path} is damaged: {text}.",
-            hint="Restore a backup; keep the damaged file and its -wal file for rescue.",
-        )
-    if isinstance(error, apsw.ReadOnlyError):
-        return StorageFailure(f"The store {path} is read-only.", hint="Give the file and its folder write permission.")
-    if isinstance(error, apsw.FullError):
-        return StorageFailure(
-            f"The disk that holds {path} is full; the last change was not made.",
-            hint="Free some space and try again.",
-        )
-    if isinstance(error, apsw.CantOpenError):
-        return StorageFailure(
-            f"The store {path} cannot be opened.",
-            hint="Check that its folder exists and that you may read and write it.",
-        )
-    if isinstance(error, apsw.TooBigError):
-        return StorageFailure(f"A value is too big for the store {path}.", hint="Store less in one memory.")
-    return StorageFailure(f"The store {path} failed: {text}.", hint="Run: mimir doctor")
+    for kind, ours, message, hint in _NAMES:
+        if isinstance(error, kind):
+            return ours(message.format(path=path, text=error), hint=hint)
+    return StorageFailure(f"The store {path} failed: {error}.", hint="Run: mimir doctor")
+
+
+_Names: TypeAlias = tuple[type[apsw.Error] | tuple[type[apsw.Error], ...], type[MimirError], str, str]
+_NAMES: Final[tuple[_Names, ...]] = (
+    (
+        (apsw.BusyError, apsw.LockedError),
+        Busy,
+        "Another process has held the store {path} for too long.",
+        "Try again; if it lasts, end the process that holds it or raise MIMIR_BUSY_TIMEOUT_MS.",
+    ),
+    (
+        (apsw.InterruptError, apsw.ConnectionClosedError),
+        StorageFailure,
+        "The store {path} was closed meanwhile.",
+        "Open it again with Memory.open().",
+    ),
+    (
+        apsw.NotADBError,
+        StorageFailure,
+        "{path} is not a database.",
+        "Choose another file with --db; this one was left untouched.",
+    ),
+    (
+        apsw.CorruptError,
+        StorageFailure,
+        "The store {path} is damaged: {text}.",
+        "Restore a backup; keep the damaged file and its -wal file for rescue.",
+    ),
+    (
+        apsw.ReadOnlyError,
+        StorageFailure,
+        "The store {path} is read-only.",
+        "Give the file and its folder write permission.",
+    ),
+    (
+        apsw.FullError,
+        StorageFailure,
+        "The disk that holds {path} is full; the last change was not made.",
+        "Free some space and try again.",
+    ),
+    (
+        apsw.CantOpenError,
+        StorageFailure,
+        "The store {path} cannot be opened.",
+        "Check that its folder exists and that you may read and write it.",
+    ),
+    (apsw.TooBigError, StorageFailure, "A value is too big for the store {path}.", "Store less in one memory."),
+)
 
 
 def _looks_encrypted(path: str) -> bool:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from mimir.model import Entity, Filter, Link, Passage, Stored, Version, is_live
+from mimir.model import Entity, Filter, Link, Passage, Stored, Traits, Version, is_live
 from mimir.store.codec import COLUMNS, entity_row, links_as_text, stored_from_row, version_from_row
 from mimir.store.sqlite.filters import conditions
 from mimir.store.sqlite.passages import PassageRows
@@ -66,6 +66,26 @@ class EntityRows(PassageRows):
         )
         return {row[0]: (row[1], version_from_row(row[2:])) for row in rows}
 
+    def traits(self, numbers: Iterable[int]) -> dict[int, Traits]:
+        """Return what ranking looks at in entities; missing ones are left out."""
+        rows = self.database.execute(
+            "SELECT number, id, topic_path, workspace_hash, certainty, verified, decay_score, created_at_unix_ms"
+            " FROM entities WHERE number IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(numbers)),),
+        )
+        return {
+            row[0]: Traits(
+                id=row[1],
+                topic_path=row[2],
+                workspace_hash=row[3],
+                certainty=row[4],
+                verified=bool(row[5]),
+                decay_score=row[6],
+                created_at_unix_ms=row[7],
+            )
+            for row in rows
+        }
+
     def browse(self, filter_: Filter, limit: int, offset: int) -> tuple[Stored, ...]:
         """Return the entities that pass a filter, most retrieved first, then latest used, then by id."""
         where, bindings = conditions(filter_)
@@ -87,6 +107,16 @@ class EntityRows(PassageRows):
                 return
             last = found[-1].number
             yield found
+
+    def with_triggers(self, filter_: Filter, limit: int) -> tuple[Stored, ...]:
+        """Return the entities whose body speaks of recall_when and that pass a filter, the strongest first."""
+        where, bindings = conditions(filter_)
+        return self._stored(
+            f"SELECT e.number, {_E_NAMES} FROM entities e"
+            f" WHERE instr(e.body_json, '\"recall_when\"') > 0 AND {where}"
+            " ORDER BY e.decay_score DESC, e.retrieval_count DESC, e.id LIMIT ?",
+            (*bindings, limit),
+        )
 
     def passing(self, filter_: Filter, numbers: Iterable[int]) -> set[int]:
         """Return those of the given entity numbers that pass a filter."""

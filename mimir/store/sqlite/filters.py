@@ -28,8 +28,9 @@ def conditions(filter_: Filter, alias: str = "e") -> tuple[str, list[Any]]:
         if value is not None:
             test("{a}." + column + " = ?", value)
     if filter_.topic_path is not None:
-        # LIKE would treat % and _ in the path as wildcards.
-        test("substr({a}.topic_path, 1, ?) = ?", len(filter_.topic_path), filter_.topic_path)
+        # LIKE would treat % and _ in the path as wildcards, and text functions end at a NUL.
+        prefix = filter_.topic_path.encode()
+        test("substr(CAST({a}.topic_path AS BLOB), 1, ?) = ?", len(prefix), prefix)
     if filter_.min_decay > 0:
         test("{a}.decay_score >= ?", filter_.min_decay)
     if filter_.always_on is not None:

@@ -62,6 +62,7 @@ CREATE INDEX entities_category ON entities(category, archived);
 CREATE INDEX entities_workspace ON entities(workspace_hash) WHERE workspace_hash <> '';
 CREATE INDEX entities_browse ON entities(retrieval_count DESC, last_accessed_unix_ms DESC, id) WHERE archived = 0;
 CREATE INDEX entities_topic ON entities(topic_path, number) WHERE topic_path <> '';
+CREATE INDEX entities_triggers ON entities(number) WHERE instr(body_json, '"recall_when"') > 0;
 CREATE INDEX entities_always_on ON entities(number) WHERE always_on = 1 AND archived = 0;
 
 CREATE TABLE versions (
@@ -174,21 +175,26 @@ def prepare(database: Database) -> None:
         StorageFailure: it is another program's file, or one of a newer Mimir.
     """
     with database.reading() as connection:
-        version = _version(connection, database.path)
+        version = format_version(connection, database.path)
     if version == len(MIGRATIONS):
         return
-    if version > 0:
-        back_up(database, f"{database.path}.v{version}.bak")
     with database.writing() as connection:
         # Another process may have migrated while this one waited for the lock.
-        version = _version(connection, database.path)
+        version = format_version(connection, database.path)
+        if 0 < version < len(MIGRATIONS):
+            back_up(database, f"{database.path}.v{version}.bak")
         for step in MIGRATIONS[version:]:
             step(connection)
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
 
 
-def _version(connection: apsw.Connection, path: str) -> int:
+def format_version(connection: apsw.Connection, path: str) -> int:
+    """Return the format of the file, 0 for an empty one.
+
+    Raises:
+        StorageFailure: it is another program's file, or one of a newer Mimir.
+    """
     application_id = connection.execute("PRAGMA application_id").get
     version = int(connection.execute("PRAGMA user_version").get)
     if application_id == APPLICATION_ID:

@@ -17,7 +17,7 @@ from mimir.store.sqlite.passages import PassageRows
 RANKED_MATCHES: Final = 8_192
 """Most matches that one query ranks: BM25 costs about a microsecond for each."""
 
-_OVERFETCH: Final = 4
+_OVERFETCH: Final = 2
 _SUBSTRINGS: Final = 8
 _LIKE: Final = "e.body_json LIKE ? ESCAPE '\\' OR e.key LIKE ? ESCAPE '\\'"
 _WILDCARDS: Final = re.compile(r"[\\%_]")
@@ -45,12 +45,11 @@ def index_rows(first: int, entity: Entity, text: str, passages: Sequence[Passage
     ]
 
 
-def match_string(query: Query, *, prefix: bool = False, joined_by: str = "OR") -> str:
-    """Return the FTS5 expression of a query: every term quoted, so that no operator is left; as prefixes if asked."""
-    star = "*" if prefix else ""
-    terms = [f'"{word}"{star}' for word in query.words]
+def match_string(query: Query, *, joined_by: str = "OR") -> str:
+    """Return the FTS5 expression of a query: every term quoted, so that no operator is left."""
+    terms = [f'"{word}"' for word in query.words]
     if joined_by == "OR":
-        terms += [f'"{" ".join(words)}"{star}' for words in query.phrases]
+        terms += [f'"{" ".join(words)}"' for words in query.phrases]
     return f" {joined_by} ".join(terms)
 
 
@@ -65,12 +64,12 @@ class TextIndex(PassageRows):
         When a query has more matches than can be ranked in a few milliseconds, the newest of them compete, and with
         them the newest that hold every word.
         """
-        expression = match_string(query, prefix=prefix)
+        expression = self._beginnings(query) if prefix else match_string(query)
         if not expression:
             return [], True
         found, complete = self._best("passage_text", expression, filter_, limit)
-        if not complete and len(query.words) > 1:
-            whole = match_string(query, prefix=prefix, joined_by="AND")
+        if not complete and len(query.words) > 1 and not prefix:
+            whole = match_string(query, joined_by="AND")
             merged = {candidate.passage: candidate for candidate in found}
             for candidate in self._best("passage_text", whole, filter_, limit)[0]:
                 merged.setdefault(candidate.passage, candidate)
@@ -132,14 +131,26 @@ class TextIndex(PassageRows):
         The total counts past passages too: an upper bound that costs nothing.
         """
         total = int(self.database.execute("SELECT coalesce(max(id), 0) FROM passages").get)
-        tokenizer = self.database.connection.fts5_tokenizer("porter", ["unicode61", "remove_diacritics", "2"])
         found: dict[str, int] = {}
         for word in words:
-            stems = tokenizer(
-                word.encode(), apsw.FTS5_TOKENIZE_QUERY, None, include_offsets=False, include_colocated=False
-            )
             row = self.database.execute(
-                "SELECT doc FROM passage_vocabulary WHERE term = ?", (next(iter(stems), ""),)
+                "SELECT doc FROM passage_vocabulary WHERE term = ?", (self._stem(word),)
             ).fetchone()
             found[word] = 0 if row is None else row[0]
         return found, total
+
+    def _beginnings(self, query: Query) -> str:
+        # The index holds stems, and a stem may end in other letters than the word ("deploy" is kept as "deploi").
+        starts = {word[: _shared_length(word, self._stem(word))] for word in query.words}
+        return " OR ".join(f'"{start}"*' for start in sorted(starts) if start)
+
+    def _stem(self, word: str) -> str:
+        tokenizer = self.database.connection.fts5_tokenizer("porter", ["unicode61", "remove_diacritics", "2"])
+        stems = tokenizer(word.encode(), apsw.FTS5_TOKENIZE_QUERY, None, include_offsets=False, include_colocated=False)
+        return str(next(iter(stems), ""))
+
+
+def _shared_length(left: str, right: str) -> int:
+    return next(
+        (place for place, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right))
+    )

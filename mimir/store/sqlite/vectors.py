@@ -296,7 +296,8 @@ def _products(joined: bytes, count: int, query: NDArray[np.float32]) -> NDArray[
     table = np.frombuffer(joined, np.uint8).reshape(count, -1)
     scales = np.ascontiguousarray(table[:, -_SCALE_BYTES:]).view("<f4")[:, 0]
     numbers = table[:, :-_SCALE_BYTES].view(np.int8).astype(np.float32)
-    products: NDArray[np.float32] = (numbers @ query) * scales
+    # Rounded, since the last digits depend on how the rows were batched and must not decide an order.
+    products: NDArray[np.float32] = np.round((numbers @ query) * scales, 6)
     return products
 
 

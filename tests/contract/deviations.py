@@ -1,0 +1,54 @@
+"""Where the implemented tools differ on purpose from the published ones, each with its reason.
+
+A place is ``tool.parameter aspect``; an aspect is `extra`, `missing`, `type`, `required`, `default`, `enum`, `minimum`,
+`maximum` or `aliases`. A place that no longer differs fails the suite.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEVIATIONS: Final[dict[str, tuple[str, ...]]] = {
+    "an update keeps the fields that a call leaves out, so a client must not be told to fill in defaults": (
+        "remember.status default",
+        "remember.type default",
+        "remember.tags default",
+        "remember.topic_path default",
+        "remember.agent_id default",
+        "remember.recall_when default",
+        "remember.always_on default",
+        "remember.certainty default",
+        "remember.visibility default",
+        "remember.layer default",
+    ),
+    "visibility is enforced, so that only its three words have a meaning": ("remember.visibility enum",),
+    "hosts that fill in defaults would switch the automatic choice off": ("recall.mode default",),
+    "left out, trust only settles near-ties: relevance comes first": ("recall.trust_weight default",),
+    "the default of an object is what its members' defaults say": ("recall.expansion default",),
+    "a negative number of characters has no meaning": ("recall.preview_cap minimum",),
+    "facts have a period in which they hold": (
+        "remember.valid_from_unix_ms extra",
+        "remember.valid_to_unix_ms extra",
+        "recall.valid_at_unix_ms extra",
+        "as_of.valid_at_unix_ms extra",
+    ),
+    "recall can answer as the store stood at an instant": ("recall.as_of_unix_ms extra",),
+    "merging is the caller's choice, never the default": ("remember.dedup extra",),
+    "a read can be told to leave no trace": ("recall.reinforce extra",),
+    "two ways to join the arms were measured": ("recall.fusion extra",),
+    "identity includes the workspace": (
+        "history.workspace_hash extra",
+        "as_of.workspace_hash extra",
+        "forget.workspace_hash extra",
+        "embed.workspace_hash extra",
+    ),
+    "a read can be held to one workspace": (
+        "recall_when.workspace_hash extra",
+        "context.workspace_hash extra",
+    ),
+    "a long trail is read in pages": ("history.limit extra", "history.offset extra"),
+    "a prompt block can be about the question at hand and within a budget": (
+        "context.query extra",
+        "context.max_context_chars extra",
+    ),
+}
