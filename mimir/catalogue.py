@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from mimir.operation import REGISTRY, TOOL_PREFIX, Doc, Operation
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mimir.operation import Doc, Operation
+
+TOOL_PREFIX: Final = "mimir_"
+"""What the name of every tool begins with."""
 
 CATALOGUE_PATH: Final = os.path.join(os.path.dirname(__file__), "catalogue.json")
 
@@ -33,13 +37,30 @@ def load_function(entry: Mapping[str, Any]) -> Callable[..., Any]:
     """Return the function of a catalogue entry, importing only the module that declares it."""
     import importlib
 
+    _import_msgspec()
     function: Callable[..., Any] = getattr(importlib.import_module(entry["module"]), entry["function"])
     return function
+
+
+def _import_msgspec() -> None:
+    """Import msgspec without typing_extensions, which takes longer to import than all of msgspec.
+
+    It is asked only for names that the standard library has had since Python 3.11, and its absence is provided for.
+    """
+    if "msgspec" in sys.modules or "typing_extensions" in sys.modules:
+        return
+    sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # the documented way to say: not there
+    try:
+        import msgspec  # noqa: F401 - for its place in sys.modules
+    finally:
+        del sys.modules["typing_extensions"]
 
 
 def build_catalogue() -> dict[str, Any]:
     """Describe every declared operation: its tool as clients see it, and how its arguments are read."""
     import importlib
+
+    from mimir.operation import REGISTRY
 
     for module in OPERATION_MODULES:
         importlib.import_module(f"mimir.operations.{module}")
@@ -115,6 +136,8 @@ def _description(docstring: str) -> str:
 def _parameter_schema(hint: Any) -> tuple[dict[str, Any], Doc]:  # noqa: ANN401 - any type annotation
     import types
     import typing
+
+    from mimir.operation import Doc
 
     if typing.get_origin(hint) is typing.Annotated:
         inner, doc = typing.get_args(hint)[:2]

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 Effect = Literal["read", "write", "archive", "destroy"]
 Function = TypeVar("Function", bound=Callable[..., object])
 
-TOOL_PREFIX: Final = "mimir_"
-
 
 class Doc(NamedTuple):
     """What a parameter is, for its schema and its help.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from typing import Final
@@ -17,10 +18,10 @@ _UNSEGMENTED: Final = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\uff66-\uff9f\U00020000-\U0003134f"
 )
-_UNSEGMENTED_RUN: Final = re.compile(f"[{_UNSEGMENTED}]+")
-_PIECE: Final = re.compile(rf"[{_UNSEGMENTED}]|[^\W_]+|[^\s\w]|_")
-_KEY_PART: Final = re.compile(r"[\W_]+")
-_DIGIT: Final = re.compile(r"\d")
+_UNSEGMENTED_RUN: Final = f"[{_UNSEGMENTED}]+"
+_PIECE: Final = rf"[{_UNSEGMENTED}]|[^\W_]+|[^\s\w]|_"
+_KEY_PART: Final = r"[\W_]+"
+_DIGIT: Final = r"\d"
 _TITLE_WORD_FROM: Final = 2
 _TITLED_CHARACTERS: Final = 60
 _BREAKS: Final = (
@@ -31,6 +32,12 @@ _BREAKS: Final = (
 
 _LETTERS_PER_PIECE: Final = 4
 """English words of the model's vocabulary average more; splitting too early is harmless, too late loses text."""
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # Compiled when first needed: a process that stores one short note needs none of them.
+    return re.compile(pattern)
 
 
 def searchable_text(body: Json) -> str:
@@ -74,13 +81,13 @@ def embedded_text(key: str, passage: str) -> str:
     """
     if len(passage) > _TITLED_CHARACTERS:
         return passage
-    words = [part for part in _KEY_PART.split(key) if len(part) >= _TITLE_WORD_FROM and not _DIGIT.search(part)]
+    words = [part for part in _compiled(_KEY_PART).split(key) if len(part) >= _TITLE_WORD_FROM and not _compiled(_DIGIT).search(part)]
     return f"{' '.join(words)}: {passage}" if words else passage
 
 
 def estimated_pieces(text: str) -> int:
     """Return about how many word pieces the embedding model makes of ``text``, without loading it."""
-    return sum(1 + (len(piece) - 1) // _LETTERS_PER_PIECE for piece in _PIECE.findall(text))
+    return sum(1 + (len(piece) - 1) // _LETTERS_PER_PIECE for piece in _compiled(_PIECE).findall(text))
 
 
 def split_passages(text: str) -> tuple[Passage, ...]:
@@ -110,7 +117,7 @@ def _units(text: str, start: int, end: int, level: int) -> list[tuple[int, int]]
         return [(start, end)]
     if level == len(_BREAKS):
         return [(at, min(at + PASSAGE_PIECES, end)) for at in range(start, end, PASSAGE_PIECES)]
-    cuts = [match.end() for match in _BREAKS[level].finditer(text, start, end) if match.end() < end]
+    cuts = [match.end() for match in _compiled(_BREAKS[level]).finditer(text, start, end) if match.end() < end]
     units: list[tuple[int, int]] = []
     for left, right in zip([start, *cuts], [*cuts, end], strict=True):
         if right > left:
@@ -128,7 +135,7 @@ def segment(text: str) -> str:
         # The index reads a text only up to its first NUL.
         text = text.replace("\0", " ")
     # The same letter may come as one character or as a base with marks; composed, runs are found and words are equal.
-    return text if text.isascii() else _UNSEGMENTED_RUN.sub(_bigrams, unicodedata.normalize("NFC", text))
+    return text if text.isascii() else _compiled(_UNSEGMENTED_RUN).sub(_bigrams, unicodedata.normalize("NFC", text))
 
 
 def _bigrams(match: re.Match[str]) -> str:
@@ -138,4 +145,4 @@ def _bigrams(match: re.Match[str]) -> str:
 
 def is_unsegmented(word: str) -> bool:
     """Tell whether ``word`` holds a character of a script that writes without spaces."""
-    return not word.isascii() and _UNSEGMENTED_RUN.search(word) is not None
+    return not word.isascii() and _compiled(_UNSEGMENTED_RUN).search(word) is not None

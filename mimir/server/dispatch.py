@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from mimir import __version__
-from mimir.catalogue import load_catalogue, load_function
+from mimir.catalogue import TOOL_PREFIX, load_catalogue, load_function
 from mimir.errors import InvalidInput, MimirError, Unavailable
-from mimir.operation import TOOL_PREFIX, read_arguments
 
 if TYPE_CHECKING:
     from mimir.config import Settings
@@ -105,20 +105,26 @@ class Fault(Exception):
         return encode({"jsonrpc": "2.0", "id": self.id, "error": error})
 
 
-class Request(NamedTuple):
+class Request:
     """A message that wants one reply."""
 
-    id: str | float
-    method: str
-    params: dict[str, Json]
-    modern: bool
+    __slots__ = ("id", "method", "modern", "params")
+
+    def __init__(self, id: str | float, method: str, params: dict[str, Json], *, modern: bool) -> None:
+        self.id = id
+        self.method = method
+        self.params = params
+        self.modern = modern
 
 
-class Notification(NamedTuple):
+class Notification:
     """A message that must not be answered."""
 
-    method: str
-    params: dict[str, Json]
+    __slots__ = ("method", "params")
+
+    def __init__(self, method: str, params: dict[str, Json]) -> None:
+        self.method = method
+        self.params = params
 
 
 def read_message(line: bytes) -> Request | Notification | None:
@@ -149,7 +155,7 @@ def read_message(line: bytes) -> Request | Notification | None:
         params = {}
     elif not isinstance(params, dict):
         raise Fault(INVALID_PARAMS, "Invalid params: 'params' must be an object.", id=number)
-    return Request(number, method, params, _is_modern(number, method, params))
+    return Request(number, method, params, modern=_is_modern(number, method, params))
 
 
 def encode(value: Json) -> bytes:
@@ -232,7 +238,7 @@ class Dispatcher:
     def warm_up(self) -> None:
         """Import what the first call will need, so that it does not pay for it."""
         for entry in self.catalogue.values():
-            load_function(entry)
+            _function(entry)
 
     def close(self) -> None:
         """Close the store if it was opened.
@@ -305,8 +311,10 @@ class Dispatcher:
                 f"This server is read-only, and {entry['tool']['name']} changes the store.",
                 hint="Start the server without --read-only (MIMIR_READ_ONLY) to allow it.",
             )
+        from mimir.operation import read_arguments
+
         given = read_arguments(entry, arguments)
-        result = load_function(entry)(self._open(), **given)
+        result = _function(entry)(self._open(), **given)
 
         import msgspec
 
@@ -349,6 +357,17 @@ class Dispatcher:
             import logging
 
             logging.getLogger(__name__).error("%s failed", entry["tool"]["name"], exc_info=error)
+
+
+def _function(entry: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return the function of an operation, with all that it needs imported."""
+    if "msgspec" not in sys.modules and "typing_extensions" not in sys.modules:
+        # msgspec takes from typing_extensions what typing has as well, and that import takes as long as its own.
+        sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # None: not to be imported
+        import msgspec  # noqa: F401 - imported for the modules that follow
+
+        del sys.modules["typing_extensions"]
+    return load_function(entry)
 
 
 def _parse(line: bytes) -> Json:
