@@ -25,9 +25,9 @@ _DIGIT: Final = r"\d"
 _TITLE_WORD_FROM: Final = 2
 _TITLED_CHARACTERS: Final = 60
 _BREAKS: Final = (
-    re.compile(r"\n\s*\n"),
-    re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n|(?<=[\u3002\uff01\uff1f])"),
-    re.compile(r"\s+"),
+    r"\n\s*\n",
+    r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n|(?<=[\u3002\uff01\uff1f])",
+    r"\s+",
 )
 
 _LETTERS_PER_PIECE: Final = 4
@@ -81,7 +81,11 @@ def embedded_text(key: str, passage: str) -> str:
     """
     if len(passage) > _TITLED_CHARACTERS:
         return passage
-    words = [part for part in _compiled(_KEY_PART).split(key) if len(part) >= _TITLE_WORD_FROM and not _compiled(_DIGIT).search(part)]
+    words = [
+        part
+        for part in _compiled(_KEY_PART).split(key)
+        if len(part) >= _TITLE_WORD_FROM and not _compiled(_DIGIT).search(part)
+    ]
     return f"{' '.join(words)}: {passage}" if words else passage
 
 

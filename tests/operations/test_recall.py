@@ -119,7 +119,7 @@ def test_an_exact_key_is_never_marked_as_off_topic(drinks: Memory) -> None:
 def test_a_memory_that_both_arms_put_first_has_the_whole_relevance(drinks: Memory, fusion: Any) -> None:  # noqa: ANN401
     first = drinks.recall("green tea is brewed at eighty degrees", mode="hybrid", fusion=fusion).items[0]
     assert first.key == "k0"
-    assert 1.0 <= first.score <= 1.05
+    assert 0.98 < first.score <= 1.0
 
 
 # --- what a hit carries
@@ -166,7 +166,7 @@ def test_body_keys_are_lifted_but_never_override_the_system(memory: Memory) -> N
     assert (item["content"], item["summary"]) == ("tea", "short")
     assert (item["verified"], item["archived"], item["decay_score"]) == (False, False, 0.5)
     assert (item["id"], item["type"]) == (entity_id, "insight")
-    assert item["score"] <= 1.05
+    assert item["score"] <= 1.0
     assert item["evidence"] != "forged"
     assert "confidence" not in item
     assert "version_id" not in item
@@ -609,7 +609,10 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401 - a 
     """Return a memory with every mixture of category, workspace, status, privacy and age; only read."""
     clock = FixedClock()
     path = str(tmp_path_factory.mktemp("crowd") / "memory.db")
-    with Memory.open(path, clock=clock, embedder=WordEmbedder(), agent_id="me") as memory:
+    with (
+        Memory.open(path, clock=clock, embedder=WordEmbedder(), agent_id="me") as memory,
+        Memory.open(path, clock=clock, embedder=WordEmbedder(), agent_id="them") as other,
+    ):
         for number in range(180):
             category, workspace = CATEGORIES[number % 3], WORKSPACES[number // 3 % 3]
             key = f"k{number % 60}"
@@ -627,7 +630,9 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401 - a 
             if number % 10 == 3:
                 memory.forget(category, key, workspace_hash=workspace)
             if number % 6 == 5:
-                memory.remember(category, key, {"content": f"tea note again {key}"}, workspace_hash=workspace)
+                # A private memory takes a new text from its own agent only.
+                owner = other if number % 2 else memory
+                owner.remember(category, key, {"content": f"tea note again {key}"}, workspace_hash=workspace)
             clock.advance()
         yield memory
 
