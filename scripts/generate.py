@@ -90,7 +90,41 @@ def config_page() -> str:
         + " |"
         for option in OPTIONS
     ]
-    return NOTE + "# Settings\n\nA flag wins over the environment, which wins over the default.\n\n" + "\n".join(lines) + "\n"
+    return (
+        NOTE
+        + "# Settings\n\nA flag wins over the environment, which wins over the default.\n\n"
+        + "\n".join(lines)
+        + "\n"
+    )
+
+
+def benchmarks_page() -> str:
+    """Return the committed benchmark results as tables, each with its machine and its command."""
+    parts = [
+        NOTE + "# Benchmarks\n",
+        "Each table is one committed run in `benchmarks/results/`, printed as it was measured. The command above a\n"
+        "table repeats it; `--compare FILE` prints ratios to an earlier result.\n",
+    ]
+    for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        columns = list(dict.fromkeys(column for row in report["rows"] for column in row))
+        machine = ", ".join(f"{name} {value}" for name, value in report["machine"].items())
+        parts += [
+            f"## {report['benchmark']}: {path.stem}\n",
+            f"    python -m benchmarks.{report['benchmark']}\n",
+            f"Measured {report['measured_at'][:10]} on: {machine}.\n",
+            "| " + " | ".join(columns) + " |",
+            "|" + "---|" * len(columns),
+            *("| " + " | ".join(_cell(row.get(column)) for column in columns) + " |" for row in report["rows"]),
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1_000 else f"{value:,.0f}"  # noqa: PLR2004 - from there whole numbers do
+    return "" if value is None else str(value)
 
 
 def _default(value: object) -> str:
@@ -119,6 +153,7 @@ def generated_files() -> dict[Path, str]:
         ROOT / "docs" / "errors.md": errors_page(),
         ROOT / "docs" / "config.md": config_page(),
         ROOT / "docs" / "cli.md": NOTE + cli_reference(),
+        ROOT / "docs" / "benchmarks.md": benchmarks_page(),
     }
 
 

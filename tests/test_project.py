@@ -71,10 +71,7 @@ def test_the_core_pins_are_among_the_dev_pins() -> None:
 
 def test_every_declared_dependency_is_pinned() -> None:
     project = PYPROJECT["project"]
-    core = {
-        normalised(requirement)
-        for requirement in project["dependencies"] + PYPROJECT["build-system"]["requires"]
-    }
+    core = {normalised(requirement) for requirement in project["dependencies"] + PYPROJECT["build-system"]["requires"]}
     extras = {
         normalised(requirement)
         for extra in ("server", "documents", "dev")
