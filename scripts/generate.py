@@ -102,8 +102,10 @@ def benchmarks_page() -> str:
     """Return the committed benchmark results as tables, each with its machine and its command."""
     parts = [
         NOTE + "# Benchmarks\n",
-        "Each table is one committed run in `benchmarks/results/`, printed as it was measured. The command above a\n"
-        "table repeats it; `--compare FILE` prints ratios to an earlier result.\n",
+        (
+            "Each table is one committed run in `benchmarks/results/`, printed as it was measured. The command above a\n"
+            "table repeats it; `--compare FILE` prints ratios to an earlier result.\n"
+        ),
     ]
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
         report = json.loads(path.read_text(encoding="utf-8"))
@@ -123,7 +125,7 @@ def benchmarks_page() -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1_000 else f"{value:,.0f}"  # noqa: PLR2004 - from there whole numbers do
+        return f"{value:.4g}" if abs(value) < 1_000 else f"{value:,.0f}"
     return "" if value is None else str(value)
 
 

@@ -50,8 +50,8 @@ _LINE_ENDS: Final = tuple((end.encode(), b"\\u%04x" % ord(end)) for end in "\u00
 def serve_stdio(dispatcher: Dispatcher, *, parent_poll_s: float = PARENT_POLL_S) -> int:
     """Serve on the standard streams until the end of input, a signal or the death of the parent.
 
-    Returns the exit status: 0, or 1 when the streams are not open. A process whose accepted calls outlive their bound
-    ends with 1 on the spot.
+    Returns the exit status: 0, or 1 when the streams are not open. When calls outlive their bound after the end, the
+    process ends on the spot with status 1.
     """
     try:
         source, sink = claim_streams()
@@ -163,14 +163,14 @@ class StdioServer:
         self._output = threading.Lock()
         self._in_order = Worker("mimir-calls")
         self._long = Worker("mimir-long-calls")
-        self._woken, self._wake = os.pipe()
-        os.set_blocking(self._wake, False)
+        self._woken, self._wake = (-1, -1) if IS_WINDOWS else os.pipe()
 
     def run(self) -> None:
         """Serve until there is a reason to stop; then finish what was accepted and close the store."""
         if self._log:
             self._log.info("serving %s", self._dispatcher.settings.db)
         if not IS_WINDOWS:  # where a read cannot be interrupted, and Ctrl-C or the end of input have to do
+            os.set_blocking(self._wake, False)
             signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
             signal.signal(signal.SIGTERM, self._on_signal)
             signal.signal(signal.SIGINT, self._on_signal)
@@ -180,7 +180,7 @@ class StdioServer:
             self._stopped = "SIGINT"
         if self._log:
             self._log.info("stopping: %s", self._stopped)
-        bound = _give_up_after(END_OF_INPUT_S)
+        bound = self._give_up_after(END_OF_INPUT_S)
         self._in_order.finish()
         self._long.finish()
         try:
@@ -218,7 +218,7 @@ class StdioServer:
         # A server that was started by process 1 is nobody's orphan: only a change tells that the parent has died.
         if not ready and os.getppid() != self._parent:
             self._stop("the parent process has ended")
-            _give_up_after(TERMINATION_S)
+            self._give_up_after(TERMINATION_S)
         return self._source in ready
 
     def _accept(self, line: bytes | None) -> None:
@@ -301,23 +301,27 @@ class StdioServer:
 
     def _on_signal(self, number: int, _frame: object) -> None:
         self._stop(signal.Signals(number).name)
-        _give_up_after(TERMINATION_S)
+        self._give_up_after(TERMINATION_S)
 
     def _stop(self, reason: str) -> None:
         self._stopped = self._stopped or reason
         self._wake_reader()
 
     def _wake_reader(self) -> None:
-        with suppress(BlockingIOError):  # it has not yet got round to the last ones
-            os.write(self._wake, b"\0")
+        if not IS_WINDOWS:
+            with suppress(BlockingIOError):  # it has not yet got round to the last ones
+                os.write(self._wake, b"\0")
 
+    def _give_up_after(self, seconds: float) -> threading.Timer:
+        bound = threading.Timer(seconds, self._give_up)
+        bound.daemon = True
+        bound.start()
+        return bound
 
-def _give_up_after(seconds: float) -> threading.Timer:
-    """End the process with status 1 in ``seconds``, whatever still runs: it was never acknowledged."""
-    bound = threading.Timer(seconds, os._exit, (1,))
-    bound.daemon = True
-    bound.start()
-    return bound
+    def _give_up(self) -> None:
+        # What still runs was never acknowledged, and its transaction is undone; a store that is only slow to close
+        # has everything.
+        os._exit(1 if self._calls else 0)
 
 
 def _logger() -> logging.Logger:
