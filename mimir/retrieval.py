@@ -244,13 +244,14 @@ def _run_arms(
         _run_keyword(engine, request, query, filter_, pool, arms, dense=vector is not None)
         arms.counts["keyword"] = len(arms.keyword)
     if vector is not None:
-        embedder = engine.require_embedder()
-        model = store.model_number(embedder.model_id, embedder.dimensions)
-        arms.take("dense", store.nearest(model, vector, filter_, pool))
+        model = store.known_model(engine.require_embedder().model_id)
+        if model is not None:
+            arms.take("dense", store.nearest(model, vector, filter_, pool))
         arms.counts["dense"] = len(arms.cosine)
         # What only the keyword arm found has a cosine too; without it, fusion would take it for unrelated.
         missing = [owner for owner in arms.keyword if owner not in arms.cosine]
-        arms.take("dense", store.cosines(model, vector, missing))
+        if model is not None:
+            arms.take("dense", store.cosines(model, vector, missing))
     return arms
 
 

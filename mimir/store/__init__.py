@@ -146,7 +146,10 @@ class Store(Protocol):
 
     # vectors
     def model_number(self, name: str, dimensions: int) -> int:
-        """Return the number under which a model's vectors are kept."""
+        """Return the number under which a model's vectors are kept, registering it on first use."""
+
+    def known_model(self, name: str) -> int | None:
+        """Return the number of a model, or None when no vector of it was ever stored."""
 
     def lease_pending(self, count: int, now_ms: int, until_ms: int) -> tuple[int, ...]:
         """Take passages without a vector, newest first, and keep others off them until ``until_ms``."""

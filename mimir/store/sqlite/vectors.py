@@ -100,14 +100,17 @@ class VectorRows(PassageRows):
 
     def model_number(self, name: str, dimensions: int) -> int:
         """Return the number under which a model's vectors are kept, registering it on first use."""
+        known = self.known_model(name)
+        if known is not None:
+            return known
+        with self.database.writing():
+            self.database.execute("INSERT OR IGNORE INTO models (name, dimensions) VALUES (?, ?)", (name, dimensions))
+            return int(self.database.execute("SELECT number FROM models WHERE name = ?", (name,)).get)
+
+    def known_model(self, name: str) -> int | None:
+        """Return the number of a model, or None when no vector of it was ever stored."""
         row = self.database.execute("SELECT number FROM models WHERE name = ?", (name,)).fetchone()
-        if row is None:
-            with self.database.writing():
-                self.database.execute(
-                    "INSERT OR IGNORE INTO models (name, dimensions) VALUES (?, ?)",
-                    (name, dimensions),
-                )
-        return int(self.database.execute("SELECT number FROM models WHERE name = ?", (name,)).get)
+        return None if row is None else int(row[0])
 
     def add_vectors(self, model: int, passages: Sequence[int], vectors: NDArray[np.float32]) -> int:
         """Store the vectors of passages that still wait for one, and return how many did.
