@@ -15,10 +15,14 @@ from mimir.errors import InvalidInput
 MAXIMUM_CATEGORY_BYTES: Final = 256
 MAXIMUM_KEY_BYTES: Final = 1_024
 MAXIMUM_BODY_BYTES: Final = 4 * 1024 * 1024
+MAXIMUM_BODY_DEPTH: Final = 100
 
 
 class Option(NamedTuple):
-    """One setting: its field in `Settings`, its flag, its environment variable, its default and its help."""
+    """One setting: its field in `Settings`, its kind, default, help, environment variable and choices.
+
+    An empty variable counts as unset, unless the setting `may_be_empty`.
+    """
 
     field: str
     kind: type
@@ -26,6 +30,7 @@ class Option(NamedTuple):
     help: str
     environment: str = ""
     choices: tuple[str, ...] = ()
+    may_be_empty: bool = False
 
     @property
     def flag(self) -> str:
@@ -64,8 +69,9 @@ OPTIONS: Final = (
         "exclude_categories",
         str,
         "conversation",
-        "Comma list of categories that recall leaves out unless one is asked for.",
+        "Comma list of categories that recall leaves out unless one is asked for; empty: none.",
         "MIMIR_EXCLUDE_CATEGORIES",
+        may_be_empty=True,
     ),
     Option(
         "busy_timeout_ms",
@@ -128,6 +134,8 @@ def load_settings(**flags: object) -> Settings:
         source = option.flag
         if given is None and option.environment:
             given = os.environ.get(option.environment)
+            if given == "" and not option.may_be_empty:
+                given = None
             source = option.environment
         values[option.field] = option.default if given is None else parse_option(option, given, source)
     values["db"] = str(expand(values["db"])) if values["db"] else str(default_store().path)
@@ -189,6 +197,24 @@ def default_store() -> DefaultStore:
         return DefaultStore(places[0], (), "the default place; nothing is stored yet")
     reason = "the default place" if filled[0] == places[0] else "an existing store was found there"
     return DefaultStore(filled[0], tuple(filled[1:]), reason)
+
+
+def is_store_named(db: object) -> bool:
+    """Tell whether ``db``, the flag's value or None, or the environment names the store."""
+    return bool(db or os.environ.get(option("db").environment))
+
+
+def warn_of_other_stores(db: object) -> str:
+    """Return a warning when no store is named and several could be meant; ``db`` is the flag's value, or None."""
+    if is_store_named(db):
+        return ""
+    chosen = default_store()
+    if not chosen.others:
+        return ""
+    return (
+        f"mimir: warning: several stores exist; using {chosen.path}, not {' or '.join(chosen.others)}."
+        f" Name one with --db or {option('db').environment}.\n"
+    )
 
 
 def home() -> str:

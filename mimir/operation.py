@@ -14,6 +14,8 @@ from mimir.errors import InvalidInput
 if TYPE_CHECKING:
     from mimir.model import Json
 
+_TWO_TO_63: Final = 1 << 63
+
 Effect = Literal["read", "write", "archive", "destroy"]
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -132,7 +134,9 @@ def _read(name: str, value: Json, schema: Mapping[str, Any], note: Mapping[str, 
     if kind == "string" and "enum" in schema and not note.get("open") and read not in schema["enum"]:
         raise InvalidInput(f"'{name}' is {read!r}.", hint="Use one of: " + ", ".join(schema["enum"]) + ".")
     if kind in ("integer", "number"):
-        return _bounded(name, read, schema, clamp=bool(note.get("clamp")))
+        read = _bounded(name, read, schema, clamp=bool(note.get("clamp")))
+    if kind == "integer" and not -_TWO_TO_63 <= read < _TWO_TO_63:
+        raise InvalidInput(f"'{name}' is {_shown(read)}.", hint="Give a number that fits into 64 bits.")
     return read
 
 

@@ -103,7 +103,7 @@ def benchmarks_page() -> str:
     parts = [
         NOTE + "# Benchmarks\n",
         (
-            "Each table is one committed run in `benchmarks/results/`, printed as it was measured. The command above a\n"
+            "Each table is one committed run in `benchmarks/results/`, as it was measured. The command above a\n"
             "table repeats it; `--compare FILE` prints ratios to an earlier result.\n"
         ),
     ]

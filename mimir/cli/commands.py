@@ -18,9 +18,8 @@ from mimir.config import (
     OPTIONS,
     Option,
     Settings,
-    default_store,
-    environment_for_child,
     option,
+    warn_of_other_stores,
 )
 from mimir.engine import Engine
 from mimir.errors import InvalidInput, MimirError, Unavailable
@@ -190,19 +189,8 @@ def refuse_writes(settings: Settings, effect: str) -> None:
 
 def open_engine(settings: Mapping[str, Any]) -> Engine:
     """Open the store that the settings name; warn when none is named and several could be meant."""
-    if not is_store_named(settings):
-        chosen = default_store()
-        if chosen.others:
-            sys.stderr.write(
-                f"mimir: warning: several stores exist; using {chosen.path}, not"
-                f" {' or '.join(chosen.others)}. Name one with --db or {option('db').environment}.\n"
-            )
+    sys.stderr.write(warn_of_other_stores(settings.get("db")))
     return Engine.open(**settings)
-
-
-def is_store_named(settings: Mapping[str, Any]) -> bool:
-    """Tell whether a flag or the environment names the store."""
-    return bool(settings.get("db")) or bool(environment_for_child().get(option("db").environment))
 
 
 def given_settings(ctx: click.Context) -> dict[str, Any]:

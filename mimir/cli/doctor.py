@@ -19,12 +19,11 @@ from mimir import __version__
 from mimir.cli.clients import client_configuration, server_command
 from mimir.cli.commands import (
     Command,
-    is_store_named,
     json_option,
     setting_options,
 )
 from mimir.cli.output import as_commands, console, distance, print_json, size
-from mimir.config import IS_WINDOWS, DefaultStore, Settings, default_store, load_settings, option
+from mimir.config import IS_WINDOWS, DefaultStore, Settings, default_store, is_store_named, load_settings, option
 from mimir.embedding import load_embedder, why_unavailable
 from mimir.embedding.bundled import verify_model
 from mimir.errors import MimirError, StorageFailure, Unavailable
@@ -323,7 +322,7 @@ def _failed(name: str, error: MimirError) -> Check:
 def _named_by(flags: dict[str, Any]) -> str:
     if flags.get("db"):
         return "named by --db"
-    return f"named by {option('db').environment}" if is_store_named(flags) else ""
+    return f"named by {option('db').environment}" if is_store_named(flags.get("db")) else ""
 
 
 def _version(distribution: str) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from mimir import __version__
-from mimir.config import OPTIONS, load_settings, parse_option
+from mimir.config import OPTIONS, load_settings, parse_option, warn_of_other_stores
 from mimir.errors import InvalidInput
 from mimir.server.dispatch import Dispatcher
 from mimir.server.stdio import serve_stdio
@@ -51,12 +51,16 @@ def serve(arguments: Iterable[str]) -> int:
     """
     gc.set_threshold(GARBAGE_THRESHOLD)
     try:
-        settings = load_settings(**read_flags(arguments))
+        flags = read_flags(arguments)
+        settings = load_settings(**flags)
         dispatcher = Dispatcher(settings)
         configure_log(settings)
     except InvalidInput as error:
         sys.stderr.write(f"mimir: {error.message} {error.hint}".rstrip() + "\n")
         return error.exit_status
+    warning = warn_of_other_stores(flags.get("db"))
+    if warning:
+        sys.stderr.write(warning)
     # Every reply is written and the store is closed; taking the interpreter apart would cost a lone call a tenth more.
     os._exit(serve_stdio(dispatcher))
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET
 
-from mimir.config import MAXIMUM_BODY_BYTES, MAXIMUM_CATEGORY_BYTES, MAXIMUM_KEY_BYTES
+from mimir.config import MAXIMUM_BODY_BYTES, MAXIMUM_BODY_DEPTH, MAXIMUM_CATEGORY_BYTES, MAXIMUM_KEY_BYTES
 from mimir.engine import Engine, text_of
 from mimir.errors import Conflict, InvalidInput, NotFound
 from mimir.model import (
@@ -681,10 +681,30 @@ def _read_body(body: Json, recall_when: Sequence[str]) -> tuple[str, Json]:
                 f"body_json cannot be written as JSON: {error}.", hint="Give plain JSON values."
             ) from None
         _check_body_size(len(text.encode()))
+    _check_depth(text, value)
     if recall_when and isinstance(value, dict):
         value = {**value, "recall_when": list(recall_when)}
         text = msgspec.json.encode(value, order="sorted").decode()
     return text, value
+
+
+def _check_depth(text: str, body: Json) -> None:
+    # A body is nested again in every reply that shows it, and readers have bounds of their own.
+    if text.count("[") + text.count("{") <= MAXIMUM_BODY_DEPTH:
+        return
+    level, depth = [body], 0
+    while level:
+        depth += 1
+        if depth > MAXIMUM_BODY_DEPTH:
+            raise InvalidInput(
+                f"'body_json' is nested deeper than {MAXIMUM_BODY_DEPTH} levels.", hint="Store a flatter value."
+            )
+        level = [
+            inner
+            for value in level
+            if isinstance(value, (dict, list))
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
 
 
 def _check_finite(body: Json) -> None:
