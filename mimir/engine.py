@@ -112,6 +112,9 @@ class Engine:
             self._worker.join()
         try:
             self.flush_uses()
+        except MimirError as error:
+            # How often some memories were used is lost; that must not fail what was done with the store.
+            self.worker_failure = error
         finally:
             self.store.close()
             _open_engines.discard(self)

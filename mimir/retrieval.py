@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import UNSET, Struct
 
 from mimir.engine import text_of
-from mimir.errors import InvalidInput, Unavailable
+from mimir.errors import Busy, InvalidInput, StorageFailure, Unavailable
 from mimir.model import Candidate, Entity, Filter, Hit, Recalled, Stored, Traits, Version, passes
 from mimir.rules import fusion
 from mimir.rules.layers import DAY_MS
@@ -217,15 +218,19 @@ def _resolve_mode(engine: Engine, request: Request) -> tuple[str, str]:
         return "fts5", ""
     if engine.embedder is None:
         return "fts5", f"keyword recall only: {engine.no_embedder}"
-    if asked == "" and not (engine.store.has_pending() or engine.store.has_vectors(engine.embedder.model_id)):
-        return "fts5", ""
-    return "hybrid", ""
+    if engine.store.has_pending() or engine.store.has_vectors(engine.embedder.model_id):
+        return "hybrid", ""
+    foreign = engine.store.has_vectors_beside(engine.embedder.model_id)
+    note = "the vectors are of another model; mimir_reindex has them made anew" if foreign else ""
+    return "hybrid" if asked else "fts5", note
 
 
 def _drain(engine: Engine) -> int:
     if not engine.store.has_pending() or engine.settings.read_only:
         return engine.store.count_pending()
-    engine.embed_pending(DRAIN_S)
+    # A store that cannot be written now can still be searched; what waits goes on waiting.
+    with suppress(Busy, StorageFailure):
+        engine.embed_pending(DRAIN_S)
     return engine.store.count_pending()
 
 

@@ -19,6 +19,7 @@ from mimir.model import (
     Found,
     History,
     Json,
+    Passage,
     PastVersion,
     Remembered,
     RememberedMany,
@@ -152,6 +153,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: str
     body_json: str
     text: str
+    passages: tuple[Passage, ...]
     workspace_hash: str
     importance: float
     source: str
@@ -182,11 +184,13 @@ def make_draft(
     _check_share("importance", importance)
     read_value("workspace_hash", workspace_hash, "string")
     body_json, value = _read_body(body, read_value("recall_when", recall_when, "array") if recall_when else ())
+    text = searchable_text(value)
     return Draft(
         category=category,
         key=key,
         body_json=body_json,
-        text=searchable_text(value),
+        text=text,
+        passages=split_passages(text),
         workspace_hash=workspace_hash,
         importance=importance,
         source=source,
@@ -261,19 +265,29 @@ def update(engine: Engine, stored: Stored, draft: Draft, now: int) -> None:
     }
     after = msgspec.structs.replace(before, **{**changes, **use})
     _check_period(after.valid_from_unix_ms, after.valid_to_unix_ms)
-    change(engine, stored, after, now, amends=not (new_text and bounds))
+    change(engine, stored, after, now, amends=not (new_text and bounds), passages=draft.passages)
 
 
-def change(engine: Engine, stored: Stored, after: Entity, now: int, *, amends: bool) -> None:
+def change(
+    engine: Engine,
+    stored: Stored,
+    after: Entity,
+    now: int,
+    *,
+    amends: bool,
+    passages: Sequence[Passage] | None = None,
+) -> None:
     """Write ``after`` in place of a stored entity and keep every index in step.
 
     When content, validity or status differ, the former state is closed as a version at the new recording time, which
-    is always later than the former one. ``amends`` tells that the change puts the same assertion right.
+    is always later than the former one. ``amends`` tells that the change puts the same assertion right; ``passages``
+    are those of the new text, when they are known.
     """
     before, store = stored.entity, engine.store
     new_text = after.body_json != before.body_json
     text = text_of(after)
-    passages = split_passages(text) if new_text else ()
+    if new_text and passages is None:
+        passages = split_passages(text)
     version_number = 0
     # Forgetting leaves no version, but a revived memory keeps the interval in which it was forgotten.
     if new_text or _versioned(before) != _versioned(after) or before.archived > after.archived:
@@ -292,11 +306,11 @@ def change(engine: Engine, stored: Stored, after: Entity, now: int, *, amends: b
         msgspec.structs.replace(
             stored,
             entity=after,
-            passages=len(passages) or stored.passages,
+            passages=len(passages) if new_text and passages else stored.passages,
             archived_at_unix_ms=(stored.archived_at_unix_ms or now) if after.archived else None,
         )
     )
-    if new_text:
+    if new_text and passages:
         former = text_of(before)
         store.replace_text(stored.number, version_number, (before, former), after, text, passages)
         store.remove_marks(stored.number, sketch(former))
@@ -334,7 +348,7 @@ def remember_many(
             taken = engine.store.insert_new(
                 [new_entity(engine, draft, entity_id, now) for draft, entity_id in zip(drafts, ids, strict=True)],
                 [draft.text for draft in drafts],
-                [split_passages(draft.text) for draft in drafts],
+                [draft.passages for draft in drafts],
             )
             for place in taken:
                 draft = drafts[place]
@@ -542,7 +556,7 @@ def _create(engine: Engine, draft: Draft, now: int, dedup: str) -> Remembered:
             if same_content(text_of(stored.entity), draft.text, loosely=dedup == "similar"):
                 return _merge(engine, stored, draft, now)
     entity = new_entity(engine, draft, engine.clock.new_id(draft.prefix), now)
-    store.insert(entity, draft.text, split_passages(draft.text), marks)
+    store.insert(entity, draft.text, draft.passages, marks)
     similar = tuple(
         Similar(id=stored.entity.id, key=stored.entity.key, similarity=round(similarity, 3))
         for stored, similarity in alike[:_NAMED_SIMILAR]

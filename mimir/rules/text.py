@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from typing import Final
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Final, TypeAlias
 
 from mimir.model import Json, Passage
 
@@ -90,8 +92,53 @@ def embedded_text(key: str, passage: str) -> str:
 
 
 def estimated_pieces(text: str) -> int:
-    """Return about how many word pieces the embedding model makes of ``text``, without loading it."""
-    return sum(1 + (len(piece) - 1) // _LETTERS_PER_PIECE for piece in _compiled(_PIECE).findall(text))
+    """Return about how many word pieces the embedding model makes of ``text``, without loading it; rather too many."""
+    return sum(_cost(piece) for piece in _compiled(_PIECE).findall(text))
+
+
+def _cost(piece: str) -> int:
+    length = len(piece)
+    if length == 1:
+        return 3 if "\uac00" <= piece <= "\ud7a3" else 1
+    if piece.isascii() and not piece.isalpha():
+        return 1 + (length - 1) * 2 // 3
+    if piece[0] <= "\u024f":
+        return 1 + (length - 1) // _LETTERS_PER_PIECE
+    # Other alphabets are hardly in the model's vocabulary: letters by themselves, syllables in three parts.
+    return length + 2 * sum("\uac00" <= letter <= "\ud7a3" for letter in piece)
+
+
+_Unit: TypeAlias = tuple[int, int, int]
+"""Start and end of a span that is not cut again, and its cost in word pieces."""
+
+
+class _Pieces:
+    """Running sums over the pieces of a text, so that the cost of any span is two look-ups."""
+
+    def __init__(self, text: str) -> None:
+        self.ends, self.totals = [0], [0]
+        for match in _compiled(_PIECE).finditer(text):
+            self.ends.append(match.end())
+            self.totals.append(self.totals[-1] + _cost(match.group()))
+
+    def cost(self, start: int, end: int) -> int:
+        """Return about how many word pieces end in text[start:end]."""
+        return self.totals[bisect_right(self.ends, end) - 1] - self.totals[bisect_right(self.ends, start) - 1]
+
+    def cut(self, start: int, end: int) -> Iterator[_Unit]:
+        """Yield units that cover text[start:end], each as long as the bound allows."""
+        while start < end:
+            first = bisect_right(self.ends, start) - 1
+            last = bisect_right(self.totals, self.totals[first] + PASSAGE_PIECES) - 1
+            stop = min(self.ends[last], end) if last > first else start
+            if stop <= start:
+                # One endless word: cut inside it, by the share that the bound is of its cost.
+                stop = min(self.ends[first + 1], end) if first + 1 < len(self.ends) else end
+                step = max(1, PASSAGE_PIECES * (stop - start) // max(1, self.cost(start, stop)))
+                yield from ((at, min(at + step, stop), PASSAGE_PIECES) for at in range(start, stop, step))
+            else:
+                yield start, stop, self.totals[last] - self.totals[first]
+            start = stop
 
 
 def split_passages(text: str) -> tuple[Passage, ...]:
@@ -99,34 +146,36 @@ def split_passages(text: str) -> tuple[Passage, ...]:
 
     Short texts give one passage that covers all of it; the empty text gives one empty passage.
     """
-    # One piece takes at least one character, so short texts need no counting.
-    if len(text) <= PASSAGE_PIECES or estimated_pieces(text) <= PASSAGE_PIECES:
+    # A character gives at most three pieces, so short texts need no counting.
+    if 3 * len(text) <= PASSAGE_PIECES or estimated_pieces(text) <= PASSAGE_PIECES:
         return (Passage(start=0, length=len(text)),)
+    pieces = _Pieces(text)
     passages: list[Passage] = []
-    start = end = pieces = 0
-    for unit_start, unit_end in _units(text, 0, len(text), 0):
-        cost = estimated_pieces(text[unit_start:unit_end])
-        if pieces and pieces + cost > PASSAGE_PIECES:
+    start = end = cost = 0
+    for unit_start, unit_end, more in _units(text, pieces, 0, len(text), 0):
+        if cost and cost + more > PASSAGE_PIECES:
             passages.append(Passage(start=start, length=end - start))
-            start, pieces = unit_start, 0
-        pieces += cost
+            start, cost = unit_start, 0
+        cost += more
         end = unit_end
     passages.append(Passage(start=start, length=len(text) - start))
     return tuple(passages)
 
 
-def _units(text: str, start: int, end: int, level: int) -> list[tuple[int, int]]:
-    """Return spans that cover text[start:end], each within the bound, cut at the coarsest break that allows it."""
-    if estimated_pieces(text[start:end]) <= PASSAGE_PIECES:
-        return [(start, end)]
-    if level == len(_BREAKS):
-        return [(at, min(at + PASSAGE_PIECES, end)) for at in range(start, end, PASSAGE_PIECES)]
-    cuts = [match.end() for match in _compiled(_BREAKS[level]).finditer(text, start, end) if match.end() < end]
-    units: list[tuple[int, int]] = []
-    for left, right in zip([start, *cuts], [*cuts, end], strict=True):
-        if right > left:
-            units.extend(_units(text, left, right, level + 1))
-    return units
+def _units(text: str, pieces: _Pieces, start: int, end: int, level: int) -> Iterator[_Unit]:
+    """Yield units that cover text[start:end], each within the bound, cut at the coarsest break that allows it."""
+    cost = pieces.cost(start, end)
+    if cost <= PASSAGE_PIECES:
+        yield start, end, cost
+    elif level == len(_BREAKS):
+        yield from pieces.cut(start, end)
+    else:
+        left = start
+        for match in _compiled(_BREAKS[level]).finditer(text, start, end):
+            if left < match.end() < end:
+                yield from _units(text, pieces, left, match.end(), level + 1)
+                left = match.end()
+        yield from _units(text, pieces, left, end, level + 1)
 
 
 def segment(text: str) -> str:

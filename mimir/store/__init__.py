@@ -175,6 +175,9 @@ class Store(Protocol):
     def has_vectors(self, model_name: str) -> bool:
         """Tell whether any vector of this model is stored."""
 
+    def has_vectors_beside(self, model_name: str) -> bool:
+        """Tell whether any vector of another model is stored."""
+
     def nearest(self, model: int, query: NDArray[np.float32], filter_: Filter, limit: int) -> list[Candidate]:
         """Return the passages with the greatest cosine to ``query``, of entities that pass a filter."""
 

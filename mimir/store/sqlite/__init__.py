@@ -7,6 +7,7 @@ import threading
 from contextlib import AbstractContextManager
 from typing import Any
 
+from mimir.errors import InvalidInput, StorageFailure
 from mimir.store.sqlite.connection import Database
 from mimir.store.sqlite.entities import EntityRows
 from mimir.store.sqlite.schema import format_version, prepare
@@ -26,9 +27,15 @@ class SqliteStore(EntityRows, TextIndex, VectorRows, Upkeep):
             Locked: it looks encrypted.
             Busy: another process holds it too long.
         """
+        if "\0" in path:
+            raise InvalidInput("'db' holds a NUL character.", hint="Name a file.")
         folder = os.path.dirname(path)
-        if folder:
-            os.makedirs(folder, exist_ok=True)
+        try:
+            os.makedirs(folder or ".", exist_ok=True)
+        except OSError as error:
+            raise StorageFailure(
+                f"The folder {folder} cannot be made: {error.strerror}.", hint="Choose another place with --db."
+            ) from error
         self.path = path
         self._index_lock = threading.Lock()
         self.database = Database(path, durability=durability, busy_timeout_ms=busy_timeout_ms, guard=format_version)

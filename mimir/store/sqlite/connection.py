@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypeAlias
 
 import apsw
+import msgspec
 
 from mimir.errors import Busy, InvalidInput, Locked, MimirError, StorageFailure, Unavailable
 
@@ -108,6 +109,8 @@ class Database:
                 return
             connection.execute("BEGIN IMMEDIATE")
             try:
+                # A newer program may have changed the format since this process opened the file.
+                self._guard(connection, self.path)
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
@@ -121,6 +124,8 @@ class Database:
             yield
         except apsw.Error as error:
             raise named(error, self.path) from error
+        except (UnicodeDecodeError, msgspec.DecodeError) as error:
+            raise named(apsw.CorruptError(str(error)), self.path) from error
         except OverflowError as error:
             raise InvalidInput(f"A number does not fit into 64 bits: {error}.", hint="Give a smaller one.") from None
         except UnicodeEncodeError as error:
@@ -170,7 +175,13 @@ class Database:
         connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
         # Schema text of a foreign file must not be able to call functions with side effects.
         connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+        # A log that another program left must stay as it is until the file is known to be ours.
+        left_log = _size(self.path + "-wal") > 0
+        if left_log:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._guard(connection, self.path)
+        if left_log:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute("PRAGMA cache_size=-16000")
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
@@ -261,6 +272,13 @@ _NAMES: Final[tuple[_Names, ...]] = (
     ),
     (apsw.TooBigError, StorageFailure, "A value is too big for the store {path}.", "Store less in one memory."),
 )
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def _looks_encrypted(path: str) -> bool:

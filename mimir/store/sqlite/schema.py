@@ -134,6 +134,9 @@ CREATE TABLE journal (
 );
 CREATE INDEX journal_created ON journal(created_at_unix_ms);
 CREATE INDEX journal_entity ON journal(entity_id) WHERE entity_id <> '';
+CREATE TRIGGER journal_replaces_nothing BEFORE INSERT ON journal
+WHEN EXISTS (SELECT 1 FROM journal WHERE sequence = NEW.sequence OR id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER journal_is_append_only BEFORE DELETE ON journal
 BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER journal_keeps_its_rows BEFORE UPDATE ON journal
@@ -204,7 +207,7 @@ def format_version(connection: apsw.Connection, path: str) -> int:
                 hint="Upgrade this installation; the file was left untouched.",
             )
         return version
-    if connection.execute("SELECT count(*) FROM sqlite_schema").get:
+    if application_id != 0 or connection.execute("SELECT count(*) FROM sqlite_schema").get:
         raise StorageFailure(
             f"{path} is a database of another program; its tables are not Mimir's.",
             hint="Choose another file with --db; this one was left untouched.",
@@ -217,13 +220,17 @@ def back_up(database: Database, destination: str) -> None:
     partial = destination + ".partial"
     if os.path.exists(partial):
         os.remove(partial)
-    target = apsw.Connection(partial)
-    try:
-        with database.naming_failures(), target.backup("main", database.connection, "main") as copy:
-            while not copy.done:
-                copy.step(1_000)
-    finally:
-        target.close()
+    with database.naming_failures():
+        # A connection of its own: one that holds the write lock cannot be copied from.
+        source = apsw.Connection(database.path, flags=apsw.SQLITE_OPEN_READONLY)
+        target = apsw.Connection(partial)
+        try:
+            with target.backup("main", source, "main") as copy:
+                while not copy.done:
+                    copy.step(1_000)
+        finally:
+            target.close()
+            source.close()
     os.replace(partial, destination)
 
 

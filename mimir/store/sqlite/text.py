@@ -93,8 +93,10 @@ class TextIndex(PassageRows):
         )
         return tuple(row[0] for row in rows)
 
-    def _best(self, table: str, expression: str, filter_: Filter, limit: int) -> tuple[list[Candidate], bool]:
-        lowest = self._lowest_ranked(table, expression)
+    def _best(
+        self, table: str, expression: str, filter_: Filter, limit: int, *, every: bool = False
+    ) -> tuple[list[Candidate], bool]:
+        lowest = 0 if every else self._lowest_ranked(table, expression)
         found: list[Candidate] = []
         for depth in (limit * _OVERFETCH, -1):
             ranked = self.database.execute(
@@ -115,15 +117,18 @@ class TextIndex(PassageRows):
             ]
             if len(found) >= limit or len(ranked) < depth:
                 break
+        if len(found) < limit and lowest:
+            # The filter lets few of the newest through: all matches compete after all.
+            return self._best(table, expression, filter_, limit, every=True)[0], False
         return found[:limit], lowest <= 0
 
     def _lowest_ranked(self, table: str, expression: str) -> int:
-        """Return the id from which matches are ranked: 0, or that of the newest match that is one too many."""
+        """Return the id from which matches are ranked: 0, or the one after the newest match that is one too many."""
         row = self.database.execute(
             f"SELECT rowid FROM {table} WHERE {table} MATCH ? ORDER BY rowid DESC LIMIT 1 OFFSET ?",
-            (expression, RANKED_MATCHES - 1),
+            (expression, RANKED_MATCHES),
         ).fetchone()
-        return 0 if row is None else int(row[0])
+        return 0 if row is None else int(row[0]) + 1
 
     def document_frequencies(self, words: Sequence[str]) -> tuple[dict[str, int], int]:
         """Return in how many live passages each word stands, by its stem, and how many passages there are in all.

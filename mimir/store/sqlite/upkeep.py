@@ -56,10 +56,10 @@ class Upkeep:
         little-endian bytes; ``text_of`` gives the body as it is hashed.
         """
         combined = count = 0
-        rows = self.database.execute("SELECT id, body_json FROM entities WHERE archived = 0")
-        for entity_id, body in rows:
-            combined ^= _fnv(f"{entity_id}\0{text_of(body)}".encode(), _FNV_OFFSET)
-            count += 1
+        with self.database.reading():
+            for entity_id, body in self.database.execute("SELECT id, body_json FROM entities WHERE archived = 0"):
+                combined ^= _fnv(f"{entity_id}\0{text_of(body)}".encode(), _FNV_OFFSET)
+                count += 1
         if count:
             combined = _fnv(count.to_bytes(8, "little"), combined)
         return f"{combined:016x}", count

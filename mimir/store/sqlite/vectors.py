@@ -31,8 +31,9 @@ class SignIndex:
     ranked, so an entry that another process has made stale costs time and never an answer.
     """
 
-    def __init__(self, model: int) -> None:
+    def __init__(self, model: int, dimensions: int) -> None:
         self.model = model
+        self.bytes = dimensions + _SCALE_BYTES
         self.last = 0
         self.lock = threading.Lock()
         self._names: dict[tuple[str, str], int] = {}
@@ -178,9 +179,14 @@ class VectorRows(PassageRows):
             ).get
         )
 
+    def has_vectors_beside(self, model_name: str) -> bool:
+        """Tell whether any vector of another model is stored."""
+        sql = "SELECT EXISTS (SELECT 1 FROM vectors v JOIN models m ON m.number = v.model WHERE m.name <> ?)"
+        return bool(self.database.execute(sql, (model_name,)).get)
+
     def nearest(self, model: int, query: NDArray[np.float32], filter_: Filter, limit: int) -> list[Candidate]:
         """Return the passages whose vectors have the greatest cosine to ``query``, of entities that pass a filter."""
-        index = self._current_index(model)
+        index = self._current_index(model, query.size)
         depth = max(RESCORED, limit)
         with index.lock:
             self._refresh(index)
@@ -196,8 +202,8 @@ class VectorRows(PassageRows):
         """Return the passages of the given owners that have vectors, each with its cosine to ``query``."""
         rows = self.database.execute(
             "SELECT p.owner, p.id, v.vector FROM passages p JOIN vectors v ON v.passage = p.id"
-            " WHERE p.owner IN (SELECT value FROM json_each(?)) AND v.model = ? ORDER BY p.id",
-            (json.dumps(list(owners)), model),
+            " WHERE p.owner IN (SELECT value FROM json_each(?)) AND v.model = ? AND length(v.vector) = ? ORDER BY p.id",
+            (json.dumps(list(owners)), model, query.size + _SCALE_BYTES),
         ).fetchall()
         if not rows:
             return []
@@ -218,10 +224,10 @@ class VectorRows(PassageRows):
         )
         return tuple(row[0] for row in rows)
 
-    def _current_index(self, model: int) -> SignIndex:
+    def _current_index(self, model: int, dimensions: int) -> SignIndex:
         with self._index_lock:
             if self._index is None or self._index.model != model:
-                self._index = SignIndex(model)
+                self._index = SignIndex(model, dimensions)
             return self._index
 
     def _refresh(self, index: SignIndex) -> None:
@@ -239,9 +245,12 @@ class VectorRows(PassageRows):
             (index.last, index.model, index.last, index.model),
         )
         while True:
-            batch = list(islice(rows, _FETCH))
-            if not batch:
+            read = list(islice(rows, _FETCH))
+            if not read:
                 break
+            batch = [row for row in read if len(row[1]) == index.bytes]
+            if not batch:
+                continue
             index.append(
                 [row[0] for row in batch],
                 b"".join(row[1] for row in batch),
@@ -251,8 +260,9 @@ class VectorRows(PassageRows):
 
     def _rescored(self, query: NDArray[np.float32], sequences: Sequence[int], filter_: Filter) -> list[Candidate]:
         rows = self.database.execute(
-            "SELECT passage, vector FROM vectors WHERE sequence IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(sequences)),),
+            "SELECT passage, vector FROM vectors"
+            " WHERE sequence IN (SELECT value FROM json_each(?)) AND length(vector) = ?",
+            (json.dumps(list(sequences)), query.size + _SCALE_BYTES),
         ).fetchall()
         if not rows:
             return []
