@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-DENSE_WEIGHT: Final = 0.45
+DENSE_WEIGHT: Final = 0.5
 """Share of the dense arm in score fusion; the keyword arm has the rest. Chosen on the development sets."""
 
 RRF_K: Final = 60
