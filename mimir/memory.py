@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mimir import recording
 from mimir.engine import Engine
 from mimir.operations import entities, lifecycle, ops, search
 
@@ -13,7 +14,7 @@ class Memory(Engine):
     """
 
     remember = entities.remember
-    remember_many = entities.remember_many
+    remember_many = recording.remember_many
     get_entity = entities.get_entity
     history = entities.history
     as_of = entities.as_of

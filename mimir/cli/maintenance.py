@@ -20,14 +20,9 @@ from mimir.cli.commands import (
 )
 from mimir.cli.output import console, print_json, table
 from mimir.config import load_settings
+from mimir.drafts import DEFAULT_IMPORTANCE, VISIBILITIES, Draft, make_draft
 from mimir.errors import InvalidInput, MimirError
-from mimir.operations.entities import (
-    DEFAULT_IMPORTANCE,
-    VISIBILITIES,
-    Draft,
-    make_draft,
-    store_draft,
-)
+from mimir.recording import store_draft
 from mimir.server.dispatch import Dispatcher
 
 CHARACTERS_PER_TOKEN: Final = 4.5

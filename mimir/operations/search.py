@@ -11,7 +11,7 @@ from mimir.engine import Engine, text_of
 from mimir.errors import InvalidInput, NotFound
 from mimir.model import ContextBlock, Embedded, Entity, Filter, Fusion, Recalled
 from mimir.operation import Doc, check_texts, operation
-from mimir.operations.entities import find_one
+from mimir.recording import find_one
 from mimir.retrieval import MAXIMUM_LIMIT, MAXIMUM_OFFSET, Request, as_hit
 from mimir.retrieval import recall as run_recall
 from mimir.rules.layers import canonical_layer
