@@ -409,11 +409,7 @@ def _with_neighbours(
 ) -> dict[int, float]:
     """Let the members of sequences lend to those beside them, which join the list if they pass the filter."""
     store = engine.store
-    beside = {
-        number: store.neighbours(number, one.topic_path, one.workspace_hash)
-        for number, one in traits.items()
-        if one.topic_path
-    }
+    beside = store.neighbours(traits)
     if not beside:
         return relevance
     strangers = {number for pair in beside.values() for number in pair} - traits.keys()

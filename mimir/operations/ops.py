@@ -19,7 +19,7 @@ def health(engine: Engine) -> Health:
     """Tell whether the store answers, and which file it is."""
     try:
         with engine.store.reading():
-            engine.store.last_write_ms()
+            engine.store.has_pending()
     except MimirError as error:
         return Health(status="unhealthy", db_path=engine.store.path, detail=error.message)
     failure = engine.worker_failure

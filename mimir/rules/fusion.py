@@ -32,7 +32,7 @@ NEAR_TIE: Final = 0.01
 NEAR_TIE_ROOM: Final = 1.0 - 1.5 * NEAR_TIE
 """What relevance is multiplied by, so that with the default weights no score exceeds 1."""
 
-FIRST_POOL: Final = 256
+FIRST_POOL: Final = 64
 POOL_GROWTH: Final = 8
 """Candidates of each arm that are ranked together, and by how much that grows when a page lies behind them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 import zlib
@@ -13,6 +14,7 @@ SIMILAR_FROM: Final = 0.7
 _SKETCH_MULTIPLIERS: Final = (0x9E3779B1, 0x85EBCA6B, 0xC2B2AE35)
 _MASK: Final = 0xFFFFFFFF
 _SKETCHED_WORDS: Final = 256
+_COMPARED_CHARACTERS: Final = 20_000
 _WORD: Final = re.compile(r"\w+")
 _ARTICLES: Final = frozenset({"a", "an", "the"})
 
@@ -37,8 +39,8 @@ def same_content(left: str, right: str, *, loosely: bool) -> bool:
 
 
 def trigram_similarity(left: str, right: str) -> float:
-    """Return the Jaccard index 0..1 of the sets of three-character windows of the normalised texts."""
-    left, right = normalised(left), normalised(right)
+    """Return the Jaccard index 0..1 of the sets of three-character windows of the normalised texts' beginnings."""
+    left, right = normalised(left[:_COMPARED_CHARACTERS]), normalised(right[:_COMPARED_CHARACTERS])
     if left == right:
         return 1.0
     ours, theirs = _trigrams(left), _trigrams(right)
@@ -66,5 +68,7 @@ def _bare_words(text: str) -> list[str]:
     return [word for word in words if word and word not in _ARTICLES]
 
 
+# One new text is compared with several older ones in a row.
+@functools.lru_cache(maxsize=8)
 def _trigrams(text: str) -> frozenset[str]:
-    return frozenset(text[at : at + 3] for at in range(len(text) - 2))
+    return frozenset(map("".join, zip(text, text[1:], text[2:], strict=False)))

@@ -68,8 +68,8 @@ class Store(Protocol):
     def with_key(self, key: str, filter_: Filter, limit: int) -> tuple[int, ...]:
         """Return the entities whose key is exactly this and that pass a filter."""
 
-    def neighbours(self, number: int, topic_path: str, workspace_hash: str) -> tuple[int, ...]:
-        """Return the entities recorded just before and just after one of the same topic path."""
+    def neighbours(self, numbers: Iterable[int]) -> dict[int, tuple[int, ...]]:
+        """Return, for each entity with a topic path, those recorded just before and just after it on the same path."""
 
     def insert(self, entity: Entity, text: str, passages: Sequence[Passage], marks: Sequence[int] = ()) -> int:
         """Add an entity, indexed, its passages waiting for vectors; return its number."""

@@ -136,19 +136,17 @@ class EntityRows(PassageRows):
         )
         return tuple(row[0] for row in rows)
 
-    def neighbours(self, number: int, topic_path: str, workspace_hash: str) -> tuple[int, ...]:
-        """Return the numbers of the entities recorded just before and just after one of the same topic path."""
-        beside: list[int] = []
-        for comparison, order in (("<", "DESC"), (">", "ASC")):
-            row = self.database.execute(
-                "SELECT number FROM entities"
-                f" WHERE topic_path = ? AND topic_path <> '' AND number {comparison} ? AND workspace_hash = ?"
-                f" ORDER BY number {order} LIMIT 1",
-                (topic_path, number, workspace_hash),
-            ).fetchone()
-            if row is not None:
-                beside.append(row[0])
-        return tuple(beside)
+    def neighbours(self, numbers: Iterable[int]) -> dict[int, tuple[int, ...]]:
+        """Return, for each entity with a topic path, those recorded just before and just after it on the same path."""
+        beside = "SELECT n.number FROM entities n WHERE n.topic_path = e.topic_path AND n.topic_path <> ''"
+        beside += " AND n.workspace_hash = e.workspace_hash AND n.number"
+        rows = self.database.execute(
+            f"SELECT e.number, ({beside} < e.number ORDER BY n.number DESC LIMIT 1),"
+            f" ({beside} > e.number ORDER BY n.number LIMIT 1)"
+            " FROM entities e WHERE e.number IN (SELECT value FROM json_each(?)) AND e.topic_path <> ''",
+            (json.dumps(list(numbers)),),
+        )
+        return {row[0]: tuple(number for number in row[1:] if number is not None) for row in rows}
 
     def insert(self, entity: Entity, text: str, passages: Sequence[Passage], marks: Sequence[int] = ()) -> int:
         """Add an entity with its indexed text, its passages pending for vectors, and its marks; return its number."""

@@ -81,7 +81,7 @@ class SignIndex:
     def _codes_in(self, filter_: Filter) -> list[int] | None:
         if filter_.category is None and filter_.workspace_hash is None and not filter_.excluded_categories:
             return None
-        return [
+        allowed = [
             code
             for (category, workspace), code in self._names.items()
             if (
@@ -91,6 +91,7 @@ class SignIndex:
             )
             and filter_.workspace_hash in (None, workspace)
         ]
+        return None if len(allowed) == len(self._names) else allowed
 
 
 class VectorRows(PassageRows):
@@ -192,11 +193,11 @@ class VectorRows(PassageRows):
             self._refresh(index)
             sequences = index.nearest(query, filter_, depth)
             total = len(index)
-        found = self._rescored(query, sequences, filter_)
+        found = self._rescored(query, sequences, filter_, limit)
         if len(found) < limit and len(sequences) == depth < total:
             # The filter lets few of the nearest through: rank what it lets through, all of it.
-            found = self._rescored(query, self._sequences_passing(model, filter_), filter_)
-        return found[:limit]
+            found = self._rescored(query, self._sequences_passing(model, filter_), filter_, limit)
+        return found
 
     def cosines(self, model: int, query: NDArray[np.float32], owners: Iterable[int]) -> list[Candidate]:
         """Return the passages of the given owners that have vectors, each with its cosine to ``query``."""
@@ -258,7 +259,9 @@ class VectorRows(PassageRows):
             )
         index.last = max(index.last, newest)
 
-    def _rescored(self, query: NDArray[np.float32], sequences: Sequence[int], filter_: Filter) -> list[Candidate]:
+    def _rescored(
+        self, query: NDArray[np.float32], sequences: Sequence[int], filter_: Filter, limit: int
+    ) -> list[Candidate]:
         rows = self.database.execute(
             "SELECT passage, vector FROM vectors"
             " WHERE sequence IN (SELECT value FROM json_each(?)) AND length(vector) = ?",
@@ -266,15 +269,25 @@ class VectorRows(PassageRows):
         ).fetchall()
         if not rows:
             return []
-        products = _products(b"".join(row[1] for row in rows), len(rows), query).tolist()
-        owners = self.owners((row[0] for row in rows), filter_)
-        found = [
-            Candidate(passage=row[0], owner=owners[row[0]][0], passages=owners[row[0]][1], score=product)
-            for row, product in zip(rows, products, strict=True)
-            if row[0] in owners
-        ]
-        found.sort(key=lambda one: (-one.score, one.passage))
-        return found
+        import numpy as np
+
+        products = _products(b"".join(row[1] for row in rows), len(rows), query)
+        passages = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+        order = np.lexsort((passages, -products))
+        ranked = list(zip(products[order].tolist(), passages[order].tolist(), strict=True))
+        found: list[Candidate] = []
+        # Most often the filter lets nearly all through, and whose passages the first are is all that must be known.
+        for start in range(0, len(ranked), 2 * limit):
+            part = ranked[start : start + 2 * limit]
+            owners = self.owners((passage for _, passage in part), filter_)
+            found += [
+                Candidate(passage=passage, owner=owners[passage][0], passages=owners[passage][1], score=product)
+                for product, passage in part
+                if passage in owners
+            ]
+            if len(found) >= limit:
+                break
+        return found[:limit]
 
     def _sequences_passing(self, model: int, filter_: Filter) -> list[int]:
         where, bindings = conditions(filter_)
