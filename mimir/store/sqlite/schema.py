@@ -60,7 +60,8 @@ CREATE TABLE entities (
 CREATE UNIQUE INDEX entities_identity ON entities(key, category, workspace_hash);
 CREATE INDEX entities_category ON entities(category, archived);
 CREATE INDEX entities_workspace ON entities(workspace_hash) WHERE workspace_hash <> '';
-CREATE INDEX entities_browse ON entities(retrieval_count DESC, last_accessed_unix_ms DESC, id) WHERE archived = 0;
+-- Ascending, since new rows then come at its end: read backwards it gives the order of browsing.
+CREATE INDEX entities_browse ON entities(retrieval_count, last_accessed_unix_ms) WHERE archived = 0;
 CREATE INDEX entities_topic ON entities(topic_path, number) WHERE topic_path <> '';
 CREATE INDEX entities_triggers ON entities(number) WHERE instr(body_json, '"recall_when"') > 0;
 CREATE INDEX entities_always_on ON entities(number) WHERE always_on = 1 AND archived = 0;
