@@ -18,7 +18,6 @@ sys.path.insert(0, str(ROOT))
 os.environ["COLUMNS"] = "100"
 
 from mimir.catalogue import CATALOGUE_PATH, build_catalogue  # noqa: E402 - the path above comes first
-from mimir.config import OPTIONS  # noqa: E402
 from mimir.errors import ALL  # noqa: E402
 
 NOTE = "<!-- Written by scripts/generate.py; change the declarations instead. -->\n\n"
@@ -81,23 +80,6 @@ def errors_page() -> str:
     )
 
 
-def config_page() -> str:
-    """Return the table of settings: flag, environment variable, default, meaning."""
-    lines = ["| Flag | Environment | Default | Meaning |", "|---|---|---|---|"]
-    lines += [
-        f"| `{option.flag}` | `{option.environment}` | {_default(option.default)} | {option.help}"
-        + (f" One of: {', '.join(option.choices)}." if option.choices else "")
-        + " |"
-        for option in OPTIONS
-    ]
-    return (
-        NOTE
-        + "# Settings\n\nA flag wins over the environment, which wins over the default.\n\n"
-        + "\n".join(lines)
-        + "\n"
-    )
-
-
 def benchmarks_page() -> str:
     """Return the committed benchmark results as tables, each with its machine and its command."""
     parts = [
@@ -129,10 +111,6 @@ def _cell(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _default(value: object) -> str:
-    return "" if value in ("", None) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
-
-
 def with_block(text: str, name: str, content: str) -> str:
     """Return ``text`` with what stands between its markers for ``name`` replaced."""
     pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -153,8 +131,7 @@ def generated_files() -> dict[Path, str]:
         readme: with_block(readme.read_text(encoding="utf-8"), "tools", tool_table(catalogue)),
         ROOT / "docs" / "tools.md": tools_page(catalogue),
         ROOT / "docs" / "errors.md": errors_page(),
-        ROOT / "docs" / "config.md": config_page(),
-        ROOT / "docs" / "cli.md": NOTE + cli_reference(),
+        ROOT / "docs" / "cli.md": NOTE + "# Command line\n\n" + cli_reference(),
         ROOT / "docs" / "benchmarks.md": benchmarks_page(),
     }
 
