@@ -183,7 +183,7 @@ class Database:
         if left_log:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         connection.execute("PRAGMA temp_store=MEMORY")
-        connection.execute("PRAGMA cache_size=-16000")
+        connection.execute("PRAGMA cache_size=-32000")
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
         mode = connection.execute("PRAGMA journal_mode=WAL").get
         if mode != "wal" and self.path != ":memory:":
