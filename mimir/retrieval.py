@@ -273,8 +273,8 @@ def _run_keyword(
         arms.notes["very common words: the newest matches were ranked"] = None
     if filter_.include_archived:
         arms.take("keyword", store.match_past(telling, filter_, pool))
-    page = request.limit + request.offset
-    if len(arms.keyword) < page or request.expansion_variants:
+    # Whether beginnings count must not depend on the page, or its order would differ from that of the page before.
+    if len(arms.keyword) < pool or request.expansion_variants:
         # A word's beginning counts less than the word: below every whole-word match.
         least = min(arms.keyword.values(), default=1.0)
         begun, _ = store.match_text(telling, filter_, pool, prefix=True)

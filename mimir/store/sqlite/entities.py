@@ -10,7 +10,7 @@ from typing import Any, Final
 from mimir.model import Entity, Filter, Link, Passage, Stored, Traits, Version, is_live
 from mimir.store.codec import COLUMNS, entity_row, links_as_text, stored_from_row, version_from_row
 from mimir.store.sqlite.filters import conditions
-from mimir.store.sqlite.passages import PassageRows
+from mimir.store.sqlite.passages import PassageRows, Span
 from mimir.store.sqlite.text import IndexRow, index_rows, table_for
 
 _NAMES: Final = ", ".join(COLUMNS)
@@ -185,13 +185,17 @@ class EntityRows(PassageRows):
             taken = set(range(len(entities))) - {row[0] - first for row in rows}
         passage = self.next_number("passages", "id")
         index: dict[bool, list[IndexRow]] = {True: [], False: []}
-        spans: list[tuple[int, int, int, int]] = []
+        spans: list[Span] = []
+        scopes: dict[tuple[str, str], int] = {}
         for at, (entity, text, split) in enumerate(zip(entities, texts, passages, strict=True)):
             if at in taken:
                 continue
             index[is_live(entity)] += index_rows(passage, entity, text, split)
+            named = (entity.workspace_hash, entity.category)
+            if named not in scopes:
+                scopes[named] = self.scope_number(*named)
             for part in split:
-                spans.append((passage, first + at, part.start, part.length))
+                spans.append((passage, first + at, scopes[named], part.start, part.length))
                 passage += 1
         self._fill(spans, index)
         return sorted(taken)
@@ -320,12 +324,15 @@ class EntityRows(PassageRows):
 
     def _add_passages(self, number: int, entity: Entity, text: str, passages: Sequence[Passage]) -> None:
         first = self.next_number("passages", "id")
-        spans = [(passage, number, part.start, part.length) for passage, part in enumerate(passages, start=first)]
+        scope = self.scope_number(entity.workspace_hash, entity.category)
+        spans = [
+            (passage, number, scope, part.start, part.length) for passage, part in enumerate(passages, start=first)
+        ]
         self._fill(spans, {is_live(entity): index_rows(first, entity, text, passages)})
 
-    def _fill(self, spans: Sequence[tuple[int, int, int, int]], index: Mapping[bool, Sequence[IndexRow]]) -> None:
+    def _fill(self, spans: Sequence[Span], index: Mapping[bool, Sequence[IndexRow]]) -> None:
         connection = self.database.connection
-        connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?)", spans)
+        connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?)", spans)
         connection.executemany("INSERT INTO pending VALUES (?, 0)", ((span[0],) for span in spans))
         for live, rows in index.items():
             connection.executemany(_INSERT_TEXT.format(table_for(live=live)), rows)

@@ -9,6 +9,22 @@ from mimir.model import RETIRED_STATUSES, Filter
 _RETIRED = ", ".join(f"'{status}'" for status in sorted(RETIRED_STATUSES))
 
 
+def scope_conditions(filter_: Filter) -> tuple[str, list[Any]]:
+    """Return the WHERE text and bindings for the rows of ``scopes`` in which a filter lets anything through."""
+    tests: list[str] = []
+    bindings: list[Any] = []
+    if filter_.category is not None:
+        tests.append("category = ?")
+        bindings.append(filter_.category)
+    elif filter_.excluded_categories:
+        tests.append("category NOT IN (" + ", ".join("?" * len(filter_.excluded_categories)) + ")")
+        bindings.extend(filter_.excluded_categories)
+    if filter_.workspace_hash is not None:
+        tests.append("workspace_hash = ?")
+        bindings.append(filter_.workspace_hash)
+    return " AND ".join(tests), bindings
+
+
 def conditions(filter_: Filter, alias: str = "e") -> tuple[str, list[Any]]:
     """Return the WHERE text and bindings that hold exactly for the rows a filter lets through."""
     tests: list[str] = []

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from mimir.model import Filter, Passage
 from mimir.store.sqlite.connection import Database
-from mimir.store.sqlite.filters import conditions
+from mimir.store.sqlite.filters import conditions, scope_conditions
+
+Span: TypeAlias = tuple[int, int, int, int, int]
+"""A row of the passage table: id, owner, scope, start and length."""
 
 
 class PassageRows:
@@ -21,6 +25,10 @@ class PassageRows:
         Past versions are owners too if the filter says so; theirs are negative numbers.
         """
         where, bindings = conditions(filter_)
+        scope, scope_bindings = scope_conditions(filter_)
+        if scope:
+            where = f"p.scope IN (SELECT number FROM scopes WHERE {scope}) AND {where}"
+            bindings = [*scope_bindings, *bindings]
         select = "SELECT p.id, p.owner, e.passages FROM passages p CROSS JOIN"
         chosen = "WHERE p.id IN (SELECT value FROM json_each(?)) AND"
         listed = json.dumps(list(ids))
@@ -43,6 +51,17 @@ class PassageRows:
             (json.dumps(list(ids)),),
         )
         return {row[0]: (row[1], Passage(start=row[2], length=row[3])) for row in rows}
+
+    def scope_number(self, workspace_hash: str, category: str) -> int:
+        """Return the number of a scope, registering it on first use."""
+        sql = "SELECT number FROM scopes WHERE workspace_hash = ? AND category = ?"
+        row = self.database.execute(sql, (workspace_hash, category)).fetchone()
+        if row is None:
+            self.database.execute(
+                "INSERT INTO scopes (workspace_hash, category) VALUES (?, ?)", (workspace_hash, category)
+            )
+            row = (self.database.connection.last_insert_rowid(),)
+        return int(row[0])
 
     def next_number(self, table: str, column: str) -> int:
         """Return the number that the next row of a table gets; only the holder of the write lock may rely on it."""

@@ -89,10 +89,19 @@ CREATE TABLE links (
 ) WITHOUT ROWID;
 CREATE INDEX links_target ON links(target_id);
 
+-- Workspace and category never change. Kept beside each passage they let a search drop what is outside without looking
+-- at the rows of entities, which are many times larger.
+CREATE TABLE scopes (
+  number INTEGER PRIMARY KEY,
+  workspace_hash TEXT NOT NULL,
+  category TEXT NOT NULL,
+  UNIQUE (workspace_hash, category)
+);
 -- The owner is the number of an entity, or the negative number of a version. The id is the row's id in the text index.
 CREATE TABLE passages (
   id INTEGER PRIMARY KEY,
   owner INTEGER NOT NULL,
+  scope INTEGER NOT NULL,
   start INTEGER NOT NULL,
   length INTEGER NOT NULL
 );

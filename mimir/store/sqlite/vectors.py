@@ -236,14 +236,10 @@ class VectorRows(PassageRows):
         if newest <= index.last:
             return
         rows = self.database.execute(
-            "SELECT v.sequence, v.vector, e.category, e.workspace_hash FROM vectors v"
-            " CROSS JOIN passages p ON p.id = v.passage CROSS JOIN entities e ON e.number = p.owner"
-            " WHERE v.sequence > ? AND v.model = ?"
-            " UNION ALL"
-            " SELECT v.sequence, v.vector, e.category, e.workspace_hash FROM vectors v"
-            " CROSS JOIN passages p ON p.id = v.passage CROSS JOIN versions e ON e.number = -p.owner"
-            " WHERE v.sequence > ? AND v.model = ? ORDER BY 1",
-            (index.last, index.model, index.last, index.model),
+            "SELECT v.sequence, v.vector, s.category, s.workspace_hash FROM vectors v"
+            " CROSS JOIN passages p ON p.id = v.passage CROSS JOIN scopes s ON s.number = p.scope"
+            " WHERE v.sequence > ? AND v.model = ? ORDER BY v.sequence",
+            (index.last, index.model),
         )
         while True:
             read = list(islice(rows, _FETCH))
