@@ -14,19 +14,9 @@ import msgspec
 from msgspec import UNSET
 
 from mimir.errors import InvalidInput
-from mimir.model import (
-    AsOf,
-    ContextBlock,
-    Forgotten,
-    Found,
-    History,
-    Hit,
-    Json,
-    PastVersion,
-    Recalled,
-    Reindexed,
-    Remembered,
-)
+from mimir.model import Hit, Json, Recalled, Reindexed, Remembered
+from mimir.operations.entities import AsOf, Forgotten, Found, History, PastVersion
+from mimir.operations.search import ContextBlock
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

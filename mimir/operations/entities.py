@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct, UnsetType
 
 from mimir.drafts import DEFAULT_IMPORTANCE, VISIBILITIES, make_draft
 from mimir.engine import Engine
 from mimir.errors import NotFound
-from mimir.model import AsOf, Dedup, Entity, Forgotten, Found, History, Json, PastVersion, Remembered, Version
+from mimir.model import Dedup, Entity, Json, Link, Remembered, Version, lift
 from mimir.operation import Doc, check_texts, operation
 from mimir.recording import change, find_one, may_read, store_draft
 from mimir.rules.time import in_force
@@ -25,6 +25,92 @@ WorkspaceToFind = Annotated[
     str | None,
     Doc("Workspace of the entity; when left out the global one, else the only match."),
 ]
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """One entity in full, as get_entity shows it."""
+
+    id: str
+    category: str
+    key: str
+    body_json: str
+    status: str
+    entity_type: str
+    tags: tuple[str, ...]
+    decay_score: float
+    retrieval_count: int
+    layer: str
+    always_on: bool
+    certainty: float
+    created_at_unix_ms: int
+    last_accessed_unix_ms: int
+    topic_path: str
+    archived: bool
+    archive_reason: str
+    links: tuple[Link, ...]
+    verified: bool
+    source: str
+    workspace_hash: str
+    agent_id: str
+    visibility: str
+    recorded_at_unix_ms: int
+    valid_from_unix_ms: int | None
+    valid_to_unix_ms: int | None
+
+
+class AsOf(Struct, frozen=True, kw_only=True):
+    """What was believed about one key at an instant; only the first fields are set when nothing was."""
+
+    found: bool
+    category: str
+    key: str
+    as_of_unix_ms: int
+    valid_at_unix_ms: int | UnsetType = UNSET
+    id: str | UnsetType = UNSET
+    body_json: str | UnsetType = UNSET
+    status: str | UnsetType = UNSET
+    entity_type: str | UnsetType = UNSET
+    archived: bool | UnsetType = UNSET
+    workspace_hash: str | UnsetType = UNSET
+    recorded_at_unix_ms: int | UnsetType = UNSET
+    invalidated_at_unix_ms: int | UnsetType | None = UNSET
+    valid_from_unix_ms: int | UnsetType | None = UNSET
+    valid_to_unix_ms: int | UnsetType | None = UNSET
+
+
+class PastVersion(Entity, frozen=True, kw_only=True):
+    """One closed version of an entity; it was current in [recorded, invalidated)."""
+
+    version_id: str
+    invalidated_at_unix_ms: int
+    superseded_by: str
+
+
+class History(Struct, frozen=True, kw_only=True):
+    """The trail of closed versions, newest first; `total` counts the whole trail, `returned` this page."""
+
+    category: str
+    key: str
+    versions: tuple[PastVersion, ...]
+    total: int
+    returned: int
+    limit: int
+    offset: int
+
+    def wire(self) -> dict[str, Json]:
+        """Return the JSON form, each version with the keys of its body lifted beside its own."""
+        plain: dict[str, Json] = msgspec.to_builtins(self)
+        plain["versions"] = [lift(item) for item in plain["versions"]]
+        return plain
+
+
+class Forgotten(Struct, frozen=True, kw_only=True):
+    """Whether a live entity was archived by the call; both words say the same."""
+
+    found: bool
+    archived: bool
+    category: str
+    key: str
 
 
 @operation(

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import UNSET, Struct, UnsetType
 
 from mimir.engine import Engine, text_of
 from mimir.errors import InvalidInput, NotFound
-from mimir.model import ContextBlock, Embedded, Entity, Filter, Fusion, Recalled
+from mimir.model import Entity, Filter, Fusion, Recalled
 from mimir.operation import Doc, check_texts, operation
 from mimir.recording import find_one
 from mimir.retrieval import MAXIMUM_LIMIT, MAXIMUM_OFFSET, Request, as_hit
@@ -31,6 +32,25 @@ Limit = Annotated[int, Doc("Most items to return.", 0, MAXIMUM_LIMIT, clamp=True
 InCategory = Annotated[str | None, Doc("Only this category.")]
 InWorkspace = Annotated[str | None, Doc("Only this workspace; empty is the global one, left out is all.")]
 OfAgent = Annotated[str | None, Doc("Only memories of this agent.")]
+
+
+class Embedded(Struct, frozen=True, kw_only=True):
+    """How many entities got a vector, and in batch mode what went wrong for which."""
+
+    embedded: int
+    id: str | UnsetType = UNSET
+    dimensions: int | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    batch_category: str | UnsetType = UNSET
+    errors: tuple[str, ...] | UnsetType = UNSET
+
+
+class ContextBlock(Struct, frozen=True, kw_only=True):
+    """A block of Markdown to put before a prompt, twice, since clients read either key."""
+
+    markdown: str
+    context: str
+    total_chars: int
 
 
 @operation(

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimir import InvalidInput, Memory
-from mimir.model import Found, RememberedMany
+from mimir.model import RememberedMany
+from mimir.operations.entities import Found
 from tests.conftest import OpenMemory
 from tests.doubles import START_MS, FixedClock
 

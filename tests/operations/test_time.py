@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimir import Conflict, InvalidInput, Memory, NotFound
-from mimir.model import AsOf, Recalled
+from mimir.model import Recalled
+from mimir.operations.entities import AsOf
 from tests.conftest import OpenMemory
 from tests.doubles import START_MS, FixedClock
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from mimir import InvalidInput, Memory, NotFound, StorageFailure
-from mimir.model import Embedded
+from mimir.operations.search import Embedded
 from tests.conftest import OpenMemory
 from tests.doubles import START_MS, FixedClock, WordEmbedder
 
