@@ -19,7 +19,7 @@ from mimir.model import Candidate, Entity, Filter, Hit, Recalled, Stored, Traits
 from mimir.rules import fusion
 from mimir.rules.layers import DAY_MS
 from mimir.rules.query import Query, parse_query, without_common
-from mimir.rules.time import in_force
+from mimir.rules.time import in_force, was_archived
 
 if TYPE_CHECKING:
     import numpy as np
@@ -347,8 +347,7 @@ def _believed_then(engine: Engine, request: Request, stored: Stored) -> Entity |
     one = in_force(stored.entity, versions, as_of, request.valid_at_ms)
     if one is None:
         return None
-    left = stored.archived_at_unix_ms if isinstance(one, Entity) else one.archived_at_unix_ms
-    then = msgspec.structs.replace(_entity_of(one), archived=left is not None and left <= as_of)
+    then = msgspec.structs.replace(_entity_of(one), archived=was_archived(stored, versions, as_of))
     if not passes(then, request.filter):
         return None
     return then if isinstance(one, Entity) else msgspec.structs.replace(one, entity=then)

@@ -14,7 +14,7 @@ from mimir.errors import NotFound
 from mimir.model import Dedup, Entity, Json, Link, Remembered, Version, lift
 from mimir.operation import Doc, check_texts, operation
 from mimir.recording import change, find_one, may_read, store_draft
-from mimir.rules.time import in_force
+from mimir.rules.time import in_force, was_archived
 
 FAMILY: Final = "Entity CRUD"
 
@@ -276,9 +276,9 @@ def as_of(
     asked = UNSET if valid_at_unix_ms is None else valid_at_unix_ms
     with engine.store.reading():
         stored = find_one(engine, category, key, workspace_hash)
+        versions = () if stored is None else engine.store.versions(stored.number)
         believed = None
         if stored is not None:
-            versions = engine.store.versions(stored.number)
             believed = in_force(stored.entity, versions, as_of_unix_ms, valid_at_unix_ms)
     if stored is None or believed is None or not may_read(engine, _entity_of(believed)):
         return AsOf(
@@ -289,7 +289,6 @@ def as_of(
             valid_at_unix_ms=asked,
         )
     entity = _entity_of(believed)
-    left = stored.archived_at_unix_ms if isinstance(believed, Entity) else believed.archived_at_unix_ms
     return AsOf(
         found=True,
         category=category,
@@ -300,7 +299,7 @@ def as_of(
         body_json=entity.body_json,
         status=entity.status,
         entity_type=entity.type,
-        archived=left is not None and left <= as_of_unix_ms,
+        archived=was_archived(stored, versions, as_of_unix_ms),
         workspace_hash=entity.workspace_hash,
         recorded_at_unix_ms=entity.recorded_at_unix_ms,
         invalidated_at_unix_ms=None if isinstance(believed, Entity) else believed.invalidated_at_unix_ms,

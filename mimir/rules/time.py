@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mimir.model import Entity, Version
+from mimir.model import Entity, Stored, Version
 
 
 def holds_at(entity: Entity, valid_at_ms: int) -> bool:
@@ -33,3 +33,10 @@ def in_force(
         if valid_at_ms is None or (not replaced and holds_at(entity, valid_at_ms)):
             return owner
     return None
+
+
+def was_archived(stored: Stored, versions: Sequence[Version], as_of_ms: int) -> bool:
+    """Tell whether a memory was archived at an instant, whichever of its assertions is looked at."""
+    then = in_force(stored.entity, versions, as_of_ms, None)
+    left = then.archived_at_unix_ms if isinstance(then, Version) else stored.archived_at_unix_ms
+    return left is not None and left <= as_of_ms

@@ -555,3 +555,14 @@ def test_private_versions_stay_private(open_memory: OpenMemory, clock: FixedCloc
     assert said(theirs.as_of("c", "k", START_MS)) is None
     assert theirs.history("c", "k").versions == ()
     assert said(mine.as_of("c", "k", START_MS)) == "secret plan"
+
+
+def test_a_forgotten_memory_is_forgotten_for_all_its_periods(memory: Memory, clock: FixedClock) -> None:
+    memory.remember("c", "k", {"content": "held once"}, valid_to_unix_ms=START_MS)
+    clock.advance(5)
+    memory.remember("c", "k", {"content": "holds since"}, valid_from_unix_ms=START_MS)
+    clock.advance(5)
+    memory.forget("c", "k")
+    then = memory.as_of("c", "k", clock.now_ms(), valid_at_unix_ms=START_MS - 1)
+    assert (said(then), then.archived) == ("held once", True)
+    assert memory.recall("held once", valid_at_unix_ms=START_MS - 1).items == ()
