@@ -22,7 +22,23 @@ TOOL_PREFIX: Final = "mimir_"
 
 CATALOGUE_PATH: Final = os.path.join(os.path.dirname(__file__), "catalogue.json")
 
-OPERATION_MODULES: Final = ("entities", "search", "ops", "lifecycle")
+OPERATION_MODULES: Final = (
+    "entities",
+    "search",
+    "ai",
+    "graph",
+    "journal",
+    "state",
+    "lifecycle",
+    "erasure",
+    "quality",
+    "vault",
+    "workspaces",
+    "ops",
+    "synthesis",
+    "maintenance",
+    "migration",
+)
 """The modules of `mimir.operations`, in the order in which their tools are listed."""
 
 
@@ -145,7 +161,7 @@ def _parameter_schema(hint: Any) -> tuple[dict[str, Any], Doc]:  # noqa: ANN401 
         inner, doc = hint, Doc("")
     if typing.get_origin(inner) in (typing.Union, types.UnionType):
         inner = next(part for part in typing.get_args(inner) if part is not type(None))
-    schema: dict[str, Any] = {"type": "string" if doc.json else _json_type(inner)}
+    schema: dict[str, Any] = {"type": "string" if inner is Any else _json_type(inner)}
     if typing.get_origin(inner) is typing.Literal:
         schema["enum"] = list(typing.get_args(inner))
     elif doc.suggested:

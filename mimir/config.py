@@ -89,6 +89,31 @@ OPTIONS: Final = (
         ("debug", "info", "warning", "error"),
     ),
     Option("log_file", str, "", "Where log lines go; stderr when empty.", "MIMIR_LOG_FILE"),
+    Option(
+        "llm_endpoint",
+        str,
+        "",
+        "URL of a language model for ask and synthesize: OpenAI-compatible with /v1 in it, else Ollama. Empty: none.",
+        "MIMIR_LLM_ENDPOINT",
+    ),
+    Option("llm_model", str, "llama3", "Name of that language model.", "MIMIR_LLM_MODEL"),
+    Option(
+        "llm_api_key",
+        str,
+        "",
+        "Its key, if it asks for one; better in the environment, since flags can be seen by other users.",
+        "MIMIR_LLM_API_KEY",
+    ),
+    Option("llm_timeout_secs", int, 30, "How long its answer may take, in seconds.", "MIMIR_LLM_TIMEOUT_SECS"),
+    Option("connectors_config", str, "", "YAML file that says what ingest reads.", "MIMIR_CONNECTORS_CONFIG"),
+    Option(
+        "max_ingest_bytes",
+        int,
+        52_428_800,
+        "Largest file that ingest and vault import read, in bytes.",
+        "MIMIR_MAX_INGEST_BYTES",
+    ),
+    Option("offline", bool, False, "Reach for no network, whatever else is set.", "MIMIR_OFFLINE"),
     Option("tools", str, "all", "Tools that are listed: core, standard, all, or names.", "MIMIR_TOOLS"),
     Option("read_only", bool, False, "Refuse every tool that writes.", "MIMIR_READ_ONLY"),
 )
@@ -110,8 +135,20 @@ class Settings(NamedTuple):
     busy_timeout_ms: int
     log_level: str
     log_file: str
+    llm_endpoint: str
+    llm_model: str
+    llm_api_key: str
+    llm_timeout_secs: int
+    connectors_config: str
+    max_ingest_bytes: int
+    offline: bool
     tools: str
     read_only: bool
+
+    def __repr__(self) -> str:
+        """Return the settings without the key, which must not come into any log."""
+        shown = {**self._asdict(), "llm_api_key": "***" if self.llm_api_key else ""}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def excluded(self) -> tuple[str, ...]:
@@ -139,6 +176,7 @@ def load_settings(**flags: object) -> Settings:
             source = option.environment
         values[option.field] = option.default if given is None else parse_option(option, given, source)
     values["db"] = str(expand(values["db"])) if values["db"] else str(default_store().path)
+    values["connectors_config"] = expand(values["connectors_config"])
     return Settings(**values)
 
 

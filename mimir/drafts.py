@@ -68,7 +68,7 @@ def make_draft(
     _check_name("category", category, MAXIMUM_CATEGORY_BYTES)
     _check_name("key", key, MAXIMUM_KEY_BYTES)
     _check_share("importance", importance)
-    read_value("workspace_hash", workspace_hash, "string")
+    _size("workspace_hash", workspace_hash)
     body_json, value = _read_body(body, read_value("recall_when", recall_when, "array") if recall_when else ())
     text = searchable_text(value)
     return Draft(
@@ -102,16 +102,22 @@ def _checked_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_name(name: str, value: str, most_bytes: int) -> None:
-    read_value(name, value, "string")
+    size = _size(name, value)
     if not value or value.isspace():
         raise InvalidInput(f"'{name}' is empty.", hint=f"Give the memory a {name}.")
-    size = len(value) if value.isascii() else len(value.encode())
     if size > most_bytes:
         raise InvalidInput(f"'{name}' is {size} bytes long.", hint=f"Use at most {most_bytes} bytes.")
 
 
+def _size(name: str, value: Json) -> int:
+    """Return how many bytes a text takes, and refuse what is none."""
+    if isinstance(value, str) and value.isascii():
+        return len(value)
+    return len(read_value(name, value, "string").encode())
+
+
 def _check_share(name: str, value: float) -> None:
-    if not 0.0 <= read_value(name, value, "number") <= 1.0:
+    if value != DEFAULT_IMPORTANCE and not 0.0 <= read_value(name, value, "number") <= 1.0:
         raise InvalidInput(f"'{name}' is {value}.", hint="Give a number from 0 to 1.")
 
 
@@ -132,10 +138,9 @@ def _read_body(body: Json, recall_when: Sequence[str]) -> tuple[str, Json]:
     """Return a body as JSON text, kept as it was given if it was text, and as a value."""
     if isinstance(body, str):
         text = body
-        encoded = read_value("body_json", text, "string").encode()
-        _check_body_size(len(encoded))
+        _check_body_size(_size("body_json", text))
         try:
-            value = msgspec.json.decode(encoded)
+            value = msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError) as error:
             raise InvalidInput(
                 f"body_json is not valid JSON: {error}.",

@@ -301,10 +301,15 @@ class Engine:
 
 def text_of(entity: Entity) -> str:
     """Return the searchable text of an entity: the values of its body."""
+    return text_of_body(entity.body_json)
+
+
+def text_of_body(body_json: str) -> str:
+    """Return the searchable text of a body: its values."""
     try:
-        return searchable_text(msgspec.json.decode(entity.body_json))
+        return searchable_text(msgspec.json.decode(body_json))
     except msgspec.DecodeError:
-        return entity.body_json
+        return body_json
 
 
 @atexit.register

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from mimir import recording
+from mimir import journaling, recording
 from mimir.engine import Engine
-from mimir.operations import entities, lifecycle, ops, search
+from mimir.operations import (
+    ai,
+    entities,
+    erasure,
+    graph,
+    lifecycle,
+    migration,
+    ops,
+    quality,
+    search,
+    state,
+    synthesis,
+    vault,
+    workspaces,
+)
+from mimir.operations import journal as journalling
+from mimir.operations import maintenance as housekeeping
 
 
 class Memory(Engine):
@@ -27,7 +43,48 @@ class Memory(Engine):
     embed = search.embed
     context = search.context
 
+    extract = ai.extract
+    ask = ai.ask
+    ingest = ai.ingest
+    ingest_file = ai.ingest_file
+
+    link = graph.link
+    unlink = graph.unlink
+    traverse = graph.traverse
+
+    journal = journalling.journal
+    timeline = journalling.timeline
+    verify = journaling.verify
+    verify_journal = journaling.verify_journal
+
+    state_set = state.state_set
+    state_get = state.state_get
+    state_delete = state.state_delete
+    state_list = state.state_list
+
+    decay = lifecycle.decay
+    prune = lifecycle.prune
+    compact = lifecycle.compact
+    cohere = lifecycle.cohere
+    autocohere = lifecycle.autocohere
     reindex = lifecycle.reindex
+    purge = erasure.purge
+
+    score = quality.score
+    conflicts = quality.conflicts
+    correct = quality.correct
+    supersede = quality.supersede
+
+    vault_export = vault.vault_export
+    vault_import = vault.vault_import
+    workspace_list = workspaces.workspace_list
+    share = workspaces.share
+    federate = workspaces.federate
 
     health = ops.health
+    bench = ops.bench
     stats = ops.stats
+    synthesize = synthesis.synthesize
+    maintenance = housekeeping.maintenance
+
+    migrate = migration.migrate

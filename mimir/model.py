@@ -99,11 +99,90 @@ class Version(Struct, frozen=True, kw_only=True):
     archived_at_unix_ms: int | None = None
 
 
+class Event(Struct, frozen=True, kw_only=True, gc=False):
+    """One row of the journal: what happened, about which memory, and how the row is bound to those before it.
+
+    `payload` is what was said, or None once it was erased; the hashes are hex digits, see `mimir.rules.chain`.
+    """
+
+    sequence: int
+    id: str
+    event_type: str
+    category: str
+    key: str
+    entity_id: str
+    agent_id: str
+    workspace_hash: str
+    payload: str | None
+    payload_commitment: str
+    audit_hash: str
+    created_at_unix_ms: int
+
+
+class EventFilter(Struct, frozen=True, kw_only=True):
+    """Which events a read returns; None means that the field is not looked at. Both bounds of time are inclusive."""
+
+    from_ms: int | None = None
+    to_ms: int | None = None
+    event_type: str | None = None
+    category: str | None = None
+    key: str | None = None
+    entity_id: str | None = None
+    agent_id: str | None = None
+    workspace_hash: str | None = None
+
+
+class Erased(Struct, frozen=True, kw_only=True):
+    """How many entities and versions were removed for good, and how many journal rows lost their payload."""
+
+    entities: int
+    versions: int
+    payloads: int
+
+
 class Passage(Struct, frozen=True, kw_only=True, gc=False):
     """A span of an entity's text: `start` and `length` in characters."""
 
     start: int
     length: int
+
+
+class Past(Struct, frozen=True, kw_only=True, gc=False):
+    """A closed version with its text and passages; it has none when the text did not change with it."""
+
+    version: Version
+    text: str
+    passages: tuple[Passage, ...]
+
+
+class Whole(Struct, frozen=True, kw_only=True, gc=False):
+    """A memory as another store kept it, ready to be added: its text laid out, its past with the oldest first."""
+
+    stored: Stored
+    text: str
+    passages: tuple[Passage, ...]
+    past: tuple[Past, ...] = ()
+
+
+class Node(Struct, frozen=True, kw_only=True, gc=False):
+    """An entity as a walk over the graph shows it; `archived` and `status` tell whether it has left recall."""
+
+    id: str
+    category: str
+    key: str
+    body_json: str
+    links: tuple[Link, ...]
+    archived: bool
+    status: str
+
+
+class StateEntry(Struct, frozen=True, kw_only=True):
+    """A value kept under a key of its own, until it expires if a time is set."""
+
+    key: str
+    value_json: str
+    expires_at_unix_ms: int | None
+    created_at_unix_ms: int
 
 
 class Filter(Struct, frozen=True, kw_only=True):

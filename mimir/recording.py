@@ -9,9 +9,20 @@ import msgspec
 from msgspec import UNSET
 
 from mimir.drafts import Draft, check_period, make_draft
-from mimir.engine import Engine, text_of
+from mimir.engine import Engine, text_of, text_of_body
 from mimir.errors import Conflict, InvalidInput
-from mimir.model import Entity, Passage, Remembered, RememberedMany, Similar, Stored, Version, is_live
+from mimir.model import (
+    RETIRED_STATUSES,
+    Entity,
+    Filter,
+    Passage,
+    Remembered,
+    RememberedMany,
+    Similar,
+    Stored,
+    Version,
+    is_live,
+)
 from mimir.operation import check_texts
 from mimir.rules.layers import MERGE_BOOST, boosted, raised_layer
 from mimir.rules.similarity import SIMILAR_FROM, same_content, sketch, trigram_similarity
@@ -20,6 +31,7 @@ from mimir.rules.text import split_passages
 _COMPARED: Final = 4
 _NAMED_SIMILAR: Final = 3
 _BULK_BATCH: Final = 5_000
+_NEEDED_FIELDS: Final = frozenset({"category", "key", "body_json"})
 _OWN_FIELDS: Final = frozenset({"workspace_hash", "importance", "recall_when"})
 
 
@@ -76,9 +88,12 @@ def update(engine: Engine, stored: Stored, draft: Draft, now: int) -> None:
     changes = draft.changes
     new_text = draft.body_json != before.body_json
     bounds = {"valid_from_unix_ms", "valid_to_unix_ms"} & changes.keys()
-    if new_text:
+    if new_text or before.status in RETIRED_STATUSES:
         # A new statement does not inherit the period of the one it follows.
         changes = {"valid_from_unix_ms": None, "valid_to_unix_ms": None, **changes}
+    if before.status in RETIRED_STATUSES:
+        # Said again, it is believed again: what was written must not stay hidden.
+        changes = {"status": "active", **changes}
     retrievals = before.retrieval_count + 1
     use = {
         "body_json": draft.body_json,
@@ -102,12 +117,13 @@ def change(
     *,
     amends: bool,
     passages: Sequence[Passage] | None = None,
+    superseded_by: str = "",
 ) -> None:
     """Write ``after`` in place of a stored entity and keep every index in step.
 
     When content, validity or status differ, the former state is closed as a version at the new recording time, which
     is always later than the former one. ``amends`` tells that the change puts the same assertion right; ``passages``
-    are those of the new text, when they are known.
+    are those of the new text, when they are known; ``superseded_by`` is the id of another entity that takes its place.
     """
     before, store = stored.entity, engine.store
     new_text = after.body_json != before.body_json
@@ -123,7 +139,7 @@ def change(
             version_id=engine.clock.new_id("hist-", 16),
             entity=before,
             invalidated_at_unix_ms=recorded,
-            superseded_by=before.id,
+            superseded_by=superseded_by or before.id,
             amended=amends,
             archived_at_unix_ms=stored.archived_at_unix_ms,
         )
@@ -139,10 +155,17 @@ def change(
     if new_text and passages:
         former = text_of(before)
         store.replace_text(stored.number, version_number, (before, former), after, text, passages)
-        store.remove_marks(stored.number, sketch(former))
-        store.add_marks(stored.number, sketch(text))
+        store.remove_marks(stored.number, sketch(former, before.category, before.workspace_hash))
+        store.add_marks(stored.number, sketch(text, after.category, after.workspace_hash))
     if _indexed(before) != _indexed(after) or (new_text and not is_live(after)):
         store.set_live(stored.number, after, text, live=is_live(after))
+
+
+def add(engine: Engine, entity: Entity) -> int:
+    """Add an entity whose identity is free, inside the open transaction, and return its number."""
+    text = text_of(entity)
+    marks = sketch(text, entity.category, entity.workspace_hash)
+    return engine.store.insert(entity, text, split_passages(text), marks)
 
 
 def remember_many(
@@ -202,6 +225,15 @@ def find_one(
     found = [stored for stored in engine.store.find(category, key, workspace_hash) if may_read(engine, stored.entity)]
     if workspace_hash is None and live:
         found = [stored for stored in found if not stored.entity.archived]
+    return the_one(found, category, key)
+
+
+def the_one(found: Sequence[Stored], category: str, key: str) -> Stored | None:
+    """Return the one among entities of a name, sorted by workspace, that the name alone means.
+
+    Raises:
+        Conflict: there are several and none is global.
+    """
     if not found:
         return None
     if len(found) == 1 or found[0].entity.workspace_hash == "":
@@ -220,7 +252,7 @@ def may_read(engine: Engine, entity: Entity) -> bool:
 
 def _create(engine: Engine, draft: Draft, now: int, dedup: str) -> Remembered:
     store = engine.store
-    marks = sketch(draft.text)
+    marks = sketch(draft.text, draft.category, draft.workspace_hash)
     alike = _alike(engine, draft, marks)
     if dedup != "off":
         for stored, _ in alike:
@@ -244,19 +276,19 @@ def _create(engine: Engine, draft: Draft, now: int, dedup: str) -> Remembered:
 def _alike(engine: Engine, draft: Draft, marks: Sequence[int]) -> list[tuple[Stored, float]]:
     """Return live memories of the same category and workspace whose text resembles the draft's, the nearest first."""
     store = engine.store
-    near: list[tuple[Stored, float]] = []
-    for stored in store.load(store.marked(marks, _COMPARED)).values():
-        entity = stored.entity
-        if (
-            entity.category == draft.category
-            and entity.workspace_hash == draft.workspace_hash
-            and is_live(entity)
-            and may_read(engine, entity)
-        ):
-            similarity = trigram_similarity(text_of(entity), draft.text)
-            if similarity >= SIMILAR_FROM:
-                near.append((stored, similarity))
-    return sorted(near, key=lambda pair: (-pair[1], pair[0].entity.id))
+    marked = store.marked(marks, _COMPARED)
+    if not marked:
+        return []
+    here = Filter(category=draft.category, workspace_hash=draft.workspace_hash, caller=engine.settings.agent_id)
+    similarities = {
+        number: trigram_similarity(text_of_body(body), draft.text)
+        for number, body in store.bodies(here, marked).items()
+    }
+    near = {number: similarity for number, similarity in similarities.items() if similarity >= SIMILAR_FROM}
+    loaded = store.load(near) if near else {}
+    return sorted(
+        ((stored, near[number]) for number, stored in loaded.items()), key=lambda pair: (-pair[1], pair[0].entity.id)
+    )
 
 
 def _merge(engine: Engine, stored: Stored, draft: Draft, now: int) -> Remembered:
@@ -274,13 +306,15 @@ def _merge(engine: Engine, stored: Stored, draft: Draft, now: int) -> Remembered
 
 
 def _draft_of(memory: Mapping[str, Any]) -> Draft:
-    rest = dict(memory)
     try:
-        category, key, body = rest.pop("category"), rest.pop("key"), rest.pop("body_json")
+        category, key, body = memory["category"], memory["key"], memory["body_json"]
     except KeyError as error:
         raise InvalidInput(f"{error} is missing.", hint="Give category, key and body_json.") from None
-    own = {name: rest.pop(name) for name in _OWN_FIELDS & rest.keys()} if rest else {}
-    return make_draft(category, key, body, changes=rest, **own)
+    if len(memory) == len(_NEEDED_FIELDS):
+        return make_draft(category, key, body, changes={})
+    own = {name: value for name, value in memory.items() if name in _OWN_FIELDS}
+    changes = {name: value for name, value in memory.items() if name not in _OWN_FIELDS | _NEEDED_FIELDS}
+    return make_draft(category, key, body, changes=changes, **own)
 
 
 def _versioned(entity: Entity) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct
 
 from mimir.engine import text_of
 from mimir.errors import Busy, InvalidInput, StorageFailure, Unavailable
-from mimir.model import Candidate, Entity, Filter, Hit, Recalled, Stored, Traits, Version, passes
+from mimir.model import RETIRED_STATUSES, Candidate, Entity, Filter, Hit, Recalled, Stored, Traits, Version, passes
 from mimir.rules import fusion
 from mimir.rules.layers import DAY_MS
 from mimir.rules.query import Query, parse_query, without_common
@@ -231,7 +231,10 @@ def _drain(engine: Engine) -> int:
     # A store that cannot be written now can still be searched; what waits goes on waiting.
     with suppress(Busy, StorageFailure):
         engine.embed_pending(DRAIN_S)
-    return engine.store.count_pending()
+    left = engine.store.count_pending()
+    if left:
+        engine.note_pending()
+    return left
 
 
 def _run_arms(
@@ -348,9 +351,16 @@ def _believed_then(engine: Engine, request: Request, stored: Stored) -> Entity |
     if one is None:
         return None
     then = msgspec.structs.replace(_entity_of(one), archived=was_archived(stored, versions, as_of))
-    if not passes(then, request.filter):
+    asked = msgspec.structs.replace(then, status="active") if _held(then, request.valid_at_ms) else then
+    if not passes(asked, request.filter):
         return None
     return then if isinstance(one, Entity) else msgspec.structs.replace(one, entity=then)
+
+
+def _held(entity: Entity, valid_at_ms: int | None) -> bool:
+    """Tell whether a fact was only retired because its period ended, and it is that period which is asked for."""
+    ended = entity.valid_to_unix_ms is not None and entity.status in RETIRED_STATUSES - {"invalidated"}
+    return valid_at_ms is not None and ended
 
 
 def _entity_of(one: Entity | Version) -> Entity:

@@ -20,6 +20,7 @@ os.environ["COLUMNS"] = "100"
 from mimir.catalogue import CATALOGUE_PATH, build_catalogue  # noqa: E402 - the path above comes first
 from mimir.errors import ALL  # noqa: E402
 
+JSON_WIDTH = 100
 NOTE = "<!-- Written by scripts/generate.py; change the declarations instead. -->\n\n"
 
 
@@ -42,11 +43,20 @@ def tool_table(catalogue: dict[str, Any]) -> str:
 
 
 def tools_page(catalogue: dict[str, Any]) -> str:
-    """Return the reference of all tools: purpose, hints, parameters and results."""
-    return NOTE + "# Tools\n\n" + "\n".join("\n".join(_tool_section(entry)) for entry in catalogue.values())
+    """Return the reference of all tools: purpose, hints, parameters, results, and an example that was run."""
+    from scripts.examples import run_examples
+
+    results = dict(run_examples(catalogue))
+    sections = ("\n".join(_tool_section(entry, results[name])) for name, entry in catalogue.items())
+    return (
+        NOTE
+        + "# Tools\n\nEach example was run on a small store, where time stood still at the first of January 2026, with"
+        + "\nnumbers rounded; over MCP the result is the `structuredContent`.\n\n"
+        + "\n".join(sections)
+    )
 
 
-def _tool_section(entry: dict[str, Any]) -> Iterator[str]:
+def _tool_section(entry: dict[str, Any], result: object) -> Iterator[str]:
     tool = entry["tool"]
     hints = ", ".join(name.removesuffix("Hint") for name, is_set in tool["annotations"].items() if is_set)
     yield f"## {tool['name']}\n\n{tool['description']}\n"
@@ -61,6 +71,26 @@ def _tool_section(entry: dict[str, Any]) -> Iterator[str]:
             yield f"| `{name}` | {schema['type']}{choices} | {default} | {schema['description']} |"
         yield ""
     yield "Result: " + ", ".join(f"`{name}`" for name in tool["outputSchema"]["properties"]) + ".\n"
+    yield f"```json\n{_json(entry['example'])}\n```\n\ngives\n\n```json\n{_json(result)}\n```\n"
+
+
+def _json(value: object) -> str:
+    """Return JSON to read: what fits into a line stays in one."""
+
+    def laid_out(part: object, margin: int) -> str:
+        line = json.dumps(part, ensure_ascii=False)
+        if len(line) + margin <= JSON_WIDTH or not isinstance(part, (dict, list)) or not part:
+            return line
+        inner = (
+            [f"{json.dumps(name, ensure_ascii=False)}: {laid_out(below, margin + 2)}" for name, below in part.items()]
+            if isinstance(part, dict)
+            else [laid_out(below, margin + 2) for below in part]
+        )
+        space = " " * (margin + 2)
+        opening, closing = "{}" if isinstance(part, dict) else "[]"
+        return f"{opening}\n{space}" + f",\n{space}".join(inner) + f"\n{' ' * margin}{closing}"
+
+    return laid_out(value, 0)
 
 
 def errors_page() -> str:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mimir import Memory
+from scripts.examples import Story, told_story
 from tests.doubles import FixedClock, WordEmbedder
 
 OpenMemory = Callable[..., Memory]
@@ -77,3 +78,10 @@ def memory(open_memory: OpenMemory) -> Memory:
 def keyword_memory(open_memory: OpenMemory) -> Memory:
     """Return a memory without an embedder."""
     return open_memory(embedding="off")
+
+
+@pytest.fixture(scope="session")
+def story() -> Iterator[Story]:
+    """Return the store, the files and the settings on which the example of every tool works."""
+    with told_story() as told:
+        yield told

@@ -297,8 +297,16 @@ def _read_word(name: str, value: Any, entry: Mapping[str, Any]) -> Json:  # noqa
     if name.endswith("_unix_ms"):
         return read_moment(value)
     if entry["parameters"][name].get("json"):
-        return read_body(read_standard_input() if value == "-" else value)
+        text = read_body(read_standard_input() if value == "-" else value)
+        return text if schema["type"] == "string" else _decoded(name, text)
     return value
+
+
+def _decoded(name: str, text: str) -> Json:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidInput(f"'{name}' is not JSON: {error}.", hint="Give JSON, or plain words.") from None
 
 
 def _read_list(values: Sequence[str]) -> list[str]:
@@ -350,9 +358,13 @@ def _example(name: str, entry: Mapping[str, Any], positional: Sequence[Argument]
         if isinstance(value, bool):
             words.append(_flag(parameter) if value else f"--no-{_flag(parameter)[2:]}")
         else:
-            text = ",".join(value) if isinstance(value, (list, tuple)) else str(value)
+            text = ",".join(value) if isinstance(value, (list, tuple)) else _as_word(value)
             words += [_flag(parameter), text]
     return " ".join(shlex.quote(word) for word in words)
+
+
+def _as_word(value: Json) -> str:
+    return msgspec.json.encode(value).decode() if isinstance(value, dict) else str(value)
 
 
 def _flag(parameter: str) -> str:

@@ -153,6 +153,7 @@ _OWN: Final = {
     "doctor": ("Start here", "mimir.cli.doctor", "doctor_command"),
     "serve": ("Start here", "mimir.cli.maintenance", "serve_command"),
     "tools": ("Start here", "mimir.cli.maintenance", "tools_command"),
+    "verify": ("Scripts and hosts", "mimir.cli.maintenance", "verify_command"),
     "write": ("Scripts and hosts", "mimir.cli.maintenance", "write_command"),
     "state-digest": ("Scripts and hosts", "mimir.cli.maintenance", "digest_command"),
 }

@@ -1,8 +1,10 @@
-"""Commands that are no tools: write and state-digest for scripts and hosts, the list of tools."""
+"""Commands that are no tools: write, state-digest and verify for scripts and hosts, the list of tools."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
@@ -18,12 +20,13 @@ from mimir.cli.commands import (
     refuse_writes,
     setting_options,
 )
-from mimir.cli.output import console, print_json, table
+from mimir.cli.output import console, print_json, printable, table
 from mimir.config import load_settings
 from mimir.drafts import DEFAULT_IMPORTANCE, VISIBILITIES, Draft, make_draft
-from mimir.errors import InvalidInput, MimirError
+from mimir.errors import InvalidInput, MimirError, NotFound
+from mimir.journaling import verify
 from mimir.recording import store_draft
-from mimir.server.dispatch import Dispatcher
+from mimir.server.dispatch import PROFILES, Dispatcher
 
 CHARACTERS_PER_TOKEN: Final = 4.5
 """Of tool schemas in the tokenizers in use; an estimate."""
@@ -103,6 +106,20 @@ def tools_command() -> Command:
     )
 
 
+def verify_command() -> Command:
+    """Return the command that checks the journal and the store."""
+    return Command(
+        "verify",
+        _verify,
+        help=(
+            "Check that nothing in the store was changed behind its back: the journal's chain from its first row, the"
+            " intervals of versions, the pages of the file. Names the first broken link; exit status 1 when there is"
+            " one. Keep the last hash elsewhere: it stands for the whole journal up to its row."
+        ),
+        options=[json_option(), *setting_options()],
+    )
+
+
 def _serve(settings: dict[str, Any], _values: dict[str, Any]) -> int:
     from mimir.cli.serve import serve
 
@@ -166,6 +183,26 @@ def _state_digest(settings: dict[str, Any], _values: dict[str, Any]) -> int:
     return 0
 
 
+def _verify(settings: dict[str, Any], values: dict[str, Any]) -> int:
+    path = load_settings(**settings).db
+    if not os.path.exists(path):
+        raise NotFound(f"There is no store at {path}.", hint="Name the one you mean with --db.")
+    from rich.text import Text
+
+    # Without the model: nothing is embedded here.
+    with open_engine({**settings, "embedding": "off"}) as engine:
+        verified = verify(engine)
+    if values["as_json"]:
+        print_json(verified)
+    else:
+        out = console()
+        for check in verified.checks:
+            word, style = ("ok", "green") if check.ok else ("FAIL", "bold red")
+            line = Text.assemble((f"{word:<5}", style), (f"{check.name:<15}", "bold"), printable(check.detail))
+            out.print(line, soft_wrap=True)
+    return 0 if verified.ok else 1
+
+
 def _tools(settings: dict[str, Any], values: dict[str, Any]) -> int:
     listed = Dispatcher(load_settings(**settings)).listed()
     if values["as_json"]:
@@ -175,9 +212,15 @@ def _tools(settings: dict[str, Any], values: dict[str, Any]) -> int:
     rows = [(tool["name"], *(entries[tool["name"]][fact] for fact in _FACTS), str(_tokens(tool))) for tool in listed]
     out = console()
     out.print(table(("tool", *_FACTS, "tokens"), rows, numbers=1))
-    total = sum(map(_tokens, listed))
-    out.print(f"{len(listed)} tools; a client that lists them all spends about {total:,} tokens.", soft_wrap=True)
+    out.print(f"{_cost(listed)} in a client that lists these.", soft_wrap=True)
+    for profile in PROFILES:
+        listed = Dispatcher(load_settings(**{**settings, "tools": profile})).listed()
+        out.print(f"--tools {profile}: {_cost(listed)}", style="dim", soft_wrap=True)
     return 0
+
+
+def _cost(listed: Sequence[dict[str, Any]]) -> str:
+    return f"{len(listed)} tools, about {sum(map(_tokens, listed)):,} tokens"
 
 
 def _tokens(tool: dict[str, Any]) -> int:

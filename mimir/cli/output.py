@@ -26,6 +26,7 @@ PLAIN_WIDTH: Final = 100
 """Columns of a table that goes to no terminal, unless COLUMNS says otherwise."""
 
 _EVIDENCE_SHOWN: Final = 280
+_SILENT: Final[tuple[Json, ...]] = ("", None, (), [], False, "null")
 _SECONDS: Final = (
     ("year", 31_557_600),
     ("month", 2_629_800),
@@ -316,7 +317,8 @@ def _any_result(result: msgspec.Struct) -> list[RenderableType]:
         if isinstance(value, dict):
             parts.append(fields([(printable(str(key)), _value_text(item)) for key, item in value.items()]))
         else:
-            headings = list(dict.fromkeys(key for row in value for key in row))
+            # A column that says nothing in any row only takes the others' place.
+            headings = list(dict.fromkeys(key for row in value for key, cell in row.items() if cell not in _SILENT))
             rows = [[_shown(heading, row.get(heading)) for heading in headings] for row in value]
             parts.append(table([_label(heading) for heading in headings], rows))
     return parts
@@ -334,7 +336,7 @@ def _pairs(values: Mapping[str, Json]) -> list[tuple[str, str]]:
 
 
 def _label(name: str) -> str:
-    for ending in ("_unix_ms", "_bytes"):
+    for ending in ("_unix_ms", "_bytes", "_json"):
         name = name.removesuffix(ending)
     return printable(name.replace("_", " "))
 
@@ -351,6 +353,10 @@ def _shown(name: str, value: Json) -> str:
         return f"{value:.2f}"
     if name == "body_json" and isinstance(value, str):
         return _shortened(readable(value))
+    if isinstance(value, dict):
+        return printable(" ".join(f"{part}={_shown(part, inner)}" for part, inner in value.items()))
+    if _is_listing(value):
+        return "; ".join(_shown(name, item) for item in value)
     return printable(_value_text(value))
 
 

@@ -17,18 +17,14 @@ from mimir.server.stdio import serve_stdio
 if TYPE_CHECKING:
     from mimir.config import Settings
 
-WITHOUT_EFFECT: Final = frozenset({"--mcp", "--offline"})
-"""Flags of older clients that ask for what is the case anyway: MCP is served, and nothing reaches for a network."""
+WITHOUT_EFFECT: Final = frozenset({"--mcp"})
+"""Flags of older clients that ask for what is the case anyway: MCP is served."""
 
 NOT_YET: Final = frozenset(
     {
-        "--connectors-config",
         "--embedding-endpoint",
         "--embedding-model",
         "--encryption-key",
-        "--llm-api-key",
-        "--llm-endpoint",
-        "--llm-model",
         "--mcp-token",
         "--port",
         "--web",

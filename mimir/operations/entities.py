@@ -19,11 +19,11 @@ from mimir.rules.time import in_force, was_archived
 FAMILY: Final = "Entity CRUD"
 
 
-Category = Annotated[str, Doc("Group of the memory, such as decision, preference or project name.")]
-Key = Annotated[str, Doc("Name of the memory, unique within its category and workspace.")]
+Category = Annotated[str, Doc("Its group, such as decision or preference.")]
+Key = Annotated[str, Doc("Its name, unique in category and workspace.")]
 WorkspaceToFind = Annotated[
     str | None,
-    Doc("Workspace of the entity; when left out the global one, else the only match."),
+    Doc("Its workspace, when several have the key."),
 ]
 
 
@@ -133,35 +133,33 @@ def remember(
     body_json: Annotated[
         Json,
         Doc(
-            'The memory as JSON text, for example {"content": "..."}; an object is taken too.',
+            'The memory as JSON text, such as {"content": "..."}; an object is taken too.',
             json=True,
         ),
     ],
-    status: Annotated[str | None, Doc("Conventional: active, draft, deprecated. New: active.")] = None,
-    type: Annotated[str | None, Doc("Kind of memory. New: insight.")] = None,
+    status: Annotated[str | None, Doc("Such as draft, deprecated. New: active.")] = None,
+    type: Annotated[str | None, Doc("Its kind. New: insight.")] = None,
     tags: Annotated[Sequence[str] | None, Doc("Words to find it by. New: none.")] = None,
     importance: Annotated[float, Doc("Starting strength of a new memory.", 0, 1)] = DEFAULT_IMPORTANCE,
-    topic_path: Annotated[
-        str | None, Doc("Path of topic or conversation; memories in sequence share one. New: none.")
-    ] = None,
-    workspace_hash: Annotated[str, Doc("Workspace it belongs to; empty is the global one.")] = "",
-    agent_id: Annotated[str | None, Doc("Agent it belongs to. New: the caller.")] = None,
-    recall_when: Annotated[Sequence[str] | None, Doc("Situations that should bring it up; kept in the body.")] = None,
+    topic_path: Annotated[str | None, Doc("Path of its topic; a sequence shares one. New: none.")] = None,
+    workspace_hash: Annotated[str, Doc("Its workspace; empty is the global one.")] = "",
+    agent_id: Annotated[str | None, Doc("Its agent. New: the caller.")] = None,
+    recall_when: Annotated[Sequence[str] | None, Doc("Situations that bring it up.")] = None,
     always_on: Annotated[bool | None, Doc("Pin it into every mimir_context. New: false.")] = None,
     certainty: Annotated[float | None, Doc("How sure it is. New: 0.5.", 0, 1)] = None,
     visibility: Annotated[str | None, Doc("Who may read it. New: workspace.", suggested=VISIBILITIES)] = None,
-    layer: Annotated[str | None, Doc("world, semantic or episodic; a later use only raises it. New: episodic.")] = None,
+    layer: Annotated[str | None, Doc("world, semantic or episodic; use raises it. New: episodic.")] = None,
     valid_from_unix_ms: Annotated[int | None, Doc("When the fact begins to hold.")] = None,
     valid_to_unix_ms: Annotated[int | None, Doc("When the fact ceases to hold.")] = None,
     dedup: Annotated[
         Dedup | None,
-        Doc("Merge a new key into an older memory of the same content: exact text, or similar wording."),
+        Doc("Merge a new key into an older memory of equal text or wording."),
     ] = None,
 ) -> Remembered:
-    """Store a memory under category and key, or update it: the old text stays in history.
+    """Store a memory under category and key, or update it: the old text stays in history, what is left out stays.
 
-    Use it after decisions, corrections and preferences; never for secrets. On an update every field that is left out
-    keeps its value. The result names older memories that read alike as similar_to.
+    Use it after decisions, corrections and preferences; never for secrets. similar_to names older memories that read
+    alike.
 
     Raises:
         InvalidInput: body_json is not JSON, a name is empty or too long, or validity ends before it begins.
@@ -229,7 +227,7 @@ def history(
 ) -> History:
     """Return the past versions of a memory, newest first, each with the interval in which it was current.
 
-    The present version is not among them: see mimir_recall or mimir_as_of. An unknown key has an empty trail.
+    The present one is in mimir_recall or mimir_as_of. An unknown key has none.
 
     Raises:
         Conflict: the key exists in several workspaces and none was named.
@@ -325,7 +323,7 @@ def forget(
 ) -> Forgotten:
     """Archive one memory: it leaves recall, stays in history and comes back when remembered again.
 
-    Erasing for good is mimir_purge; archiving many at once is mimir_prune.
+    To erase it use mimir_purge, for many at once mimir_prune.
 
     Raises:
         Conflict: the key exists in several workspaces and none was named.

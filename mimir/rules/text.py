@@ -146,8 +146,9 @@ def split_passages(text: str) -> tuple[Passage, ...]:
 
     Short texts give one passage that covers all of it; the empty text gives one empty passage.
     """
-    # A character gives at most three pieces, so short texts need no counting.
-    if 3 * len(text) <= PASSAGE_PIECES or estimated_pieces(text) <= PASSAGE_PIECES:
+    # A character gives at most three pieces, one of ASCII at most one, so short texts need no counting.
+    most = len(text) if text.isascii() else 3 * len(text)
+    if most <= PASSAGE_PIECES or estimated_pieces(text) <= PASSAGE_PIECES:
         return (Passage(start=0, length=len(text)),)
     pieces = _Pieces(text)
     passages: list[Passage] = []

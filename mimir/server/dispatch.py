@@ -84,7 +84,7 @@ _EMPTY_LISTS: Final = {
 _TOOL_PREFIXES: Final = (TOOL_PREFIX, "perseus_vault_", "mneme_")
 """What the name of a tool may begin with on call: published clients also send the last two."""
 
-_PROFILES: Final = ("core", "standard", "all")
+PROFILES: Final = ("core", "standard", "all")
 """The lists of tools by growing size, as each operation declares."""
 
 
@@ -183,7 +183,7 @@ class Dispatcher:
         self._engine: Engine | None = None
         self._opening = threading.Lock()
         self._logged: set[tuple[object, ...]] = set()
-        if settings.tools not in _PROFILES:
+        if settings.tools not in PROFILES:
             for name in self._named_tools():
                 if name not in self.catalogue:
                     raise InvalidInput(
@@ -347,8 +347,8 @@ class Dispatcher:
     def _is_listed(self, name: str, entry: Mapping[str, Any]) -> bool:
         if self.settings.read_only and entry["effect"] != "read":
             return False
-        if self.settings.tools in _PROFILES:
-            return _PROFILES.index(entry["profile"]) <= _PROFILES.index(self.settings.tools)
+        if self.settings.tools in PROFILES:
+            return PROFILES.index(entry["profile"]) <= PROFILES.index(self.settings.tools)
         return name in self._named_tools()
 
     def _named_tools(self) -> list[str]:

@@ -6,7 +6,7 @@ one yields and what a search means is decided above.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,8 +15,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mimir.config import Settings
-    from mimir.model import Candidate, Entity, Filter, Link, Passage, Stats, Stored, Traits, Version
+    from mimir.model import (
+        Candidate,
+        Entity,
+        Erased,
+        Event,
+        EventFilter,
+        Filter,
+        Link,
+        Node,
+        Passage,
+        StateEntry,
+        Stats,
+        Stored,
+        Traits,
+        Version,
+        Whole,
+    )
+    from mimir.rules.layers import Trace
     from mimir.rules.query import Query
+    from mimir.store.sqlite.original import Original
 
 
 class Store(Protocol):
@@ -65,6 +83,9 @@ class Store(Protocol):
     def passing(self, filter_: Filter, numbers: Iterable[int]) -> set[int]:
         """Return those of the given entities that pass a filter."""
 
+    def bodies(self, filter_: Filter, numbers: Iterable[int]) -> dict[int, str]:
+        """Return the bodies of those of the given entities that pass a filter."""
+
     def with_key(self, key: str, filter_: Filter, limit: int) -> tuple[int, ...]:
         """Return the entities whose key is exactly this and that pass a filter."""
 
@@ -97,8 +118,40 @@ class Store(Protocol):
     def count_versions(self, number: int) -> int:
         """Return how many closed versions an entity has."""
 
+    # links
     def links(self, numbers: Iterable[int]) -> dict[int, tuple[Link, ...]]:
         """Return the outgoing links of entities."""
+
+    def links_to(self, ids: Iterable[str]) -> dict[str, tuple[Link, ...]]:
+        """Return the links that lead to entities, by id; each names its source where a link names its target."""
+
+    def nodes(self, ids: Iterable[str], filter_: Filter) -> dict[str, Node]:
+        """Return those of the entities with these ids that pass a filter, each with its outgoing links."""
+
+    def add_link(self, source: int, target_id: str, relationship: str, weight: float, now_ms: int) -> None:
+        """Add an outgoing link to an entity, or give the one of the same target and relationship another weight."""
+
+    def remove_links(self, source: int, target_id: str, relationship: str | None = None) -> int:
+        """Remove an entity's links to a target, all or those of one relationship, and return how many there were."""
+
+    # state
+    def put_state(self, entry: StateEntry) -> None:
+        """Keep a value under its key in place of any other."""
+
+    def state(self, key: str, now_ms: int) -> StateEntry | None:
+        """Return what is kept under a key, unless it has expired."""
+
+    def state_keys(self, prefix: str, now_ms: int) -> tuple[str, ...]:
+        """Return the keys that begin with ``prefix`` and have not expired, in the order of their bytes."""
+
+    def remove_state(self, key: str) -> bool:
+        """Remove what is kept under a key, expired or not, and tell whether there was anything."""
+
+    def has_expired_state(self, now_ms: int) -> bool:
+        """Tell whether anything kept has expired."""
+
+    def sweep_state(self, now_ms: int, limit: int) -> None:
+        """Remove what has expired, at most ``limit`` values."""
 
     # text and passages
     def replace_text(
@@ -184,9 +237,127 @@ class Store(Protocol):
     def cosines(self, model: int, query: NDArray[np.float32], owners: Iterable[int]) -> list[Candidate]:
         """Return the passages of the given owners that have vectors, each with its cosine to ``query``."""
 
+    # journal
+    def add_event(self, event: Event) -> None:
+        """Append a row to the journal."""
+
+    def journal_end(self) -> tuple[int, int, str]:
+        """Return the highest sequence number ever given out, and number and hash of the last row; 0 and '' for none."""
+
+    def events(self, filter_: EventFilter, limit: int, offset: int) -> tuple[Event, ...]:
+        """Return the events that pass a filter, newest first."""
+
+    def events_after(self, sequence: int, limit: int) -> tuple[tuple[Event, bool], ...]:
+        """Return the events after a sequence number, oldest first, each with whether its row can be read as one."""
+
+    # erasure
+    def archived(self) -> tuple[int, ...]:
+        """Return the numbers of all archived entities."""
+
+    def count_erasable(self) -> Erased:
+        """Count what `erase` would remove of all archived entities."""
+
+    def erase(self, numbers: Sequence[int]) -> Erased:
+        """Remove those of the given entities that are archived, with all that belongs to them, and count it."""
+
+    def unswept(self) -> int:
+        """Return the number of the latest erasure of which words may still be in the store, or 0."""
+
+    def note_swept(self, number: int) -> None:
+        """Note that no words are left of the erasures up to a number."""
+
+    def sweep_index(self) -> None:
+        """Remove the terms of erased passages from both text indexes, in short transactions of its own."""
+
+    def sweep_marks(self) -> None:
+        """Remove the similarity marks of erased entities and the scopes that are empty, in transactions of its own."""
+
+    def vacuum(self) -> None:
+        """Write the store anew without free space; writers wait meanwhile."""
+
+    def truncate_log(self, patience_s: float) -> bool:
+        """Fold the log into the store and empty it; tell whether no reader kept it for longer than ``patience_s``."""
+
+    def file_size(self) -> int:
+        """Return how many bytes the store takes, its log included."""
+
+    def copies(self) -> tuple[str, ...]:
+        """Return the paths of files beside the store that are named as its copies."""
+
+    # checks
+    def missing_guards(self) -> tuple[str, ...]:
+        """Return the names of the guards of the journal that are missing or changed."""
+
+    def check_journal_index(self) -> str:
+        """Return ``ok``, or what is wrong within the journal's pages or between them and its indexes."""
+
+    def misplaced_versions(self, limit: int) -> tuple[tuple[str, str], ...]:
+        """Return ids of versions whose interval is empty, overlaps the next or has no entity, each with its fault."""
+
+    def orphaned_events(self) -> int:
+        """Count the journal rows that name an entity which does not exist."""
+
+    def orphaned_links(self) -> int:
+        """Count the links whose source or target does not exist."""
+
+    # lifecycle
+    def change_mark(self) -> tuple[int, int]:
+        """Return a mark that is another one as soon as anything in the store may have changed."""
+
+    def traces(self, after: int, limit: int) -> list[Trace]:
+        """Return the next entities by number that are not archived, as the passes look at them."""
+
+    def write_traces(self, traces: Iterable[Trace]) -> None:
+        """Write strength and layer of entities, and from when they fade."""
+
+    def archive_traces(self, traces: Iterable[Trace], now_ms: int) -> None:
+        """Write strength and layer of entities and archive them, each for its reason; their text is left to move."""
+
+    def take_leaving(self, limit: int) -> tuple[int, ...]:
+        """Return entities archived by a pass whose text is still among that of live ones, and no longer list them."""
+
+    def move_to_past(self, entities: Mapping[int, Entity], texts: Mapping[int, str]) -> None:
+        """Move the texts of entities into the index of past ones."""
+
+    def tagged_by_use(self, filter_: Filter, limit: int) -> tuple[int, ...]:
+        """Return the entities with tags that pass a filter, the last used first, then the newest."""
+
+    def size_bytes(self) -> int:
+        """Return how much room the store takes."""
+
+    # cursors
+    def positions(self, connector: str) -> dict[str, str]:
+        """Return the position of every item of a connector."""
+
+    def set_position(self, connector: str, item: str, position: str, now_ms: int) -> None:
+        """Note how far a connector has read an item."""
+
+    # what another store kept
+    def add_wholes(self, wholes: Sequence[Whole]) -> int:
+        """Add memories with their past, those left out that are there already; return how many were added."""
+
+    def add_former_events(self, events: Iterable[Event]) -> int:
+        """Append events of another journal to this one's chain, those left out that are there already; count them."""
+
+    def add_former_state(self, entries: Iterable[StateEntry]) -> None:
+        """Add state entries whose keys are free."""
+
+    # comparison
+    def recently_used(self, filter_: Filter, limit: int, offset: int) -> tuple[int, ...]:
+        """Return the entities that pass a filter, the one used last first, then by id."""
+
+    def first_vectors(
+        self, model: int, dimensions: int, numbers: Sequence[int]
+    ) -> tuple[list[int], NDArray[np.float32]]:
+        """Return those of the entities whose first passage has a vector, and these vectors as rows of length 1."""
+
+    # workspaces
+    def count_by_scope(self, filter_: Filter) -> tuple[tuple[str, str, int], ...]:
+        """Return each workspace and category with the number of its entities that pass a filter, in their order."""
+
     # upkeep
-    def stats(self) -> Stats:
-        """Count everything in the store."""
+    def stats(self, now_ms: int) -> Stats:
+        """Count everything in the store but what has expired."""
 
     def digest(self, text_of: Callable[[str], str]) -> tuple[str, int]:
         """Return the state digest of all active entities and their number."""
@@ -196,6 +367,20 @@ class Store(Protocol):
 
     def check_integrity(self) -> str:
         """Return ``ok``, or what is wrong with the file."""
+
+
+def open_original(path: str) -> AbstractContextManager[Original | None]:
+    """Open a file that the Rust Mimir wrote, for reading only; None stands for a database without memories.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it is a store of the present Mimir.
+        StorageFailure: it is no database, damaged, or of a format newer than known.
+        Locked: its bodies are encrypted.
+    """
+    from mimir.store.sqlite import open_original
+
+    return open_original(path)
 
 
 def open_store(settings: Settings) -> Store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -132,7 +133,10 @@ def test_tools_are_listed_with_what_they_cost(mimir: RunMimir) -> None:
     assert ran.status == 0
     for entry in load_catalogue().values():
         assert entry["tool"]["name"] in ran.out
-    assert f"{len(load_catalogue())} tools; a client that lists them all spends about" in ran.out
+    assert f"--tools all: {len(load_catalogue())} tools, about " in ran.out
+    costs = [int(cost.replace(",", "")) for cost in re.findall(r"--tools \w+: \d+ tools, about ([\d,]+)", ran.out)]
+    assert costs == sorted(set(costs))
+    assert len(costs) == 3
 
 
 def test_tools_as_json_are_the_definitions_that_the_server_lists(mimir: RunMimir, process: RunMimir, db: str) -> None:

@@ -103,6 +103,14 @@ def test_totals_include_what_is_forgotten(memory: Memory, clock: FixedClock) -> 
     assert stats.db_file_size_bytes == Path(memory.store.path).stat().st_size
 
 
+def test_a_value_that_has_expired_is_not_counted(memory: Memory, clock: FixedClock) -> None:
+    memory.state_set("stays", "1")
+    memory.state_set("goes", "1", ttl_seconds=1)
+    assert memory.stats().total_state_entries == 2
+    clock.advance(1_001)
+    assert memory.stats().total_state_entries == 1
+
+
 # --- health
 
 

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mimir.rules.similarity import SIMILAR_FROM, normalised, same_content, sketch, trigram_similarity
+from mimir.rules.similarity import (
+    SIMILAR_FROM,
+    normalised,
+    same_content,
+    similar_pairs,
+    sketch,
+    trigram_similarity,
+)
 
 TEXTS = st.text(alphabet=st.characters(codec="utf-8"), max_size=60)
 SENTENCES = st.lists(
@@ -100,22 +107,44 @@ def test_a_small_change_is_similar_and_another_topic_is_not() -> None:
 # --- marks
 
 
-@given(TEXTS)
-def test_a_text_has_four_marks_of_32_bits(text: str) -> None:
-    marks = sketch(text)
-    assert len(marks) == 4
+@given(TEXTS, TEXTS)
+def test_a_text_has_two_marks_of_32_bits(text: str, scope: str) -> None:
+    marks = sketch(text, scope, "")
+    assert len(marks) == 2
     assert all(0 <= mark < 1 << 32 for mark in marks)
 
 
 @given(SENTENCES)
 def test_texts_with_one_normal_form_have_the_same_marks(text: str) -> None:
-    assert sketch(f"  {text.upper()}. ") == sketch(text)
+    assert sketch(f"  {text.upper()}. ", "here", "") == sketch(text, "here", "")
 
 
-def test_near_duplicates_share_a_mark_and_strangers_do_not() -> None:
-    words = [f"word{number}" for number in range(40)]
-    marks = set(sketch(" ".join(words)))
-    changed = [" ".join([*words[:at], f"other{at}", *words[at + 1 :]]) for at in range(40)]
-    near = sum(bool(marks & set(sketch(text))) for text in changed)
-    assert near >= 38
-    assert not marks & set(sketch("green tea is brewed at eighty degrees"))
+def one_word_edits(words: list[str]) -> list[str]:
+    return [" ".join([*words[:at], f"other{at}", *words[at + 1 :]]) for at in range(len(words))]
+
+
+@pytest.mark.parametrize(("length", "least"), [(40, 38), (12, 9)])
+def test_most_edits_of_one_word_leave_a_mark_in_common(length: int, least: int) -> None:
+    words = [f"word{number}" for number in range(length)]
+    marks = set(sketch(" ".join(words), "here", ""))
+    assert sum(not marks.isdisjoint(sketch(text, "here", "")) for text in one_word_edits(words)) >= least
+
+
+def test_strangers_share_no_mark_though_they_share_function_words() -> None:
+    marks = set(sketch("the port of the server is not open to all of us", "here", ""))
+    assert marks.isdisjoint(sketch("the taste of the tea is not bitter to all of us", "here", ""))
+
+
+@given(SENTENCES)
+def test_texts_of_different_scopes_share_no_mark(text: str) -> None:
+    assert set(sketch(text, "here", "")).isdisjoint(sketch(text, "there", ""))
+
+
+@given(st.lists(TEXTS | SENTENCES, max_size=8), st.floats(0.01, 1))
+def test_comparing_many_at_once_finds_the_same_pairs_as_one_by_one(texts: list[str], least: float) -> None:
+    each = [
+        (left, right, trigram_similarity(texts[left], texts[right]))
+        for left in range(len(texts))
+        for right in range(left + 1, len(texts))
+    ]
+    assert list(similar_pairs(texts, least)) == [pair for pair in each if pair[2] >= least]

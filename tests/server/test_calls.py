@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from jsonschema import Draft202012Validator
 from mimir.catalogue import load_catalogue
 from mimir.config import load_settings
 from mimir.server.dispatch import Dispatcher, Request
+from scripts.examples import Story
 from tests.server.client import PATIENCE_S, Client, Start, call, remember, request
 
 CATALOGUE = load_catalogue()
@@ -43,13 +45,12 @@ def listed(server: Client) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_the_result_of_every_tool_satisfies_its_output_schema(start: Start, name: str) -> None:
+def test_the_result_of_every_tool_satisfies_its_output_schema(start: Start, story: Story, db: str, name: str) -> None:
     entry = CATALOGUE[name]
-    server = start() if name in NEEDING_VECTORS else start("--embedding", "off")
-    stored = server.use("mimir_remember", **CATALOGUE["remember"]["example"])
-    server.use("mimir_remember", **{**CATALOGUE["remember"]["example"], "body_json": '{"content": "changed"}'})
-    given = {**entry["example"], **({"id": stored["id"]} if "id" in entry["example"] else {})}
-    result = server.ask(call(1, entry["tool"]["name"], **given))["result"]
+    shutil.copy(story.path, db)
+    flags = () if name in NEEDING_VECTORS else ("--embedding", "off")
+    server = start(*flags, **story.environment)
+    result = server.ask(call(1, entry["tool"]["name"], **entry["example"]))["result"]
     assert "isError" not in result
     Draft202012Validator(entry["tool"]["outputSchema"]).validate(result["structuredContent"])
     assert json.loads(result["content"][0]["text"]) == result["structuredContent"]

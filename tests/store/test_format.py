@@ -99,6 +99,9 @@ REWRITES = {
     "another hash": "UPDATE journal SET audit_hash = 'forged', payload = NULL WHERE sequence = 1",
     "another commitment": "UPDATE journal SET payload_commitment = 'forged', payload = NULL WHERE sequence = 1",
     "another place": "UPDATE journal SET sequence = 9, payload = NULL WHERE sequence = 1",
+    "insert before the end": "INSERT INTO journal SELECT 0, 'jrnl-new', event_type, category, key, entity_id, agent_id,"
+    " workspace_hash, payload, payload_commitment, audit_hash, created_at_unix_ms FROM journal WHERE sequence = 1",
+    "update or replace": "UPDATE OR REPLACE journal SET id = 'jrnl-1' WHERE sequence = 1",
     "replace by sequence": "INSERT OR REPLACE INTO journal SELECT sequence, id, 'forged', category, key, entity_id,"
     " agent_id, workspace_hash, payload, payload_commitment, audit_hash, created_at_unix_ms FROM journal"
     " WHERE sequence = 1",

@@ -345,6 +345,47 @@ def test_a_word_in_every_memory_of_a_large_store_still_finds(keyword_memory: Mem
     assert len(keyword_memory.recall("alpha", mode="fts5", limit=50).items) == 50
 
 
+def test_a_search_by_category_looks_up_the_owners_of_the_first_matches_only(keyword_memory: Memory) -> None:
+    keyword_memory.remember_many(
+        {"category": "ab"[number % 2], "key": f"k{number}", "body_json": json.dumps(f"alpha {number}")}
+        for number in range(400)
+    )
+    asked: list[int] = []
+
+    def note(_: object, sql: str, bindings: tuple[str, ...]) -> bool:
+        if "FROM passages p CROSS JOIN entities" in sql:
+            asked.extend(json.loads(next(value for value in bindings if value.startswith("["))))
+        return True
+
+    store = keyword_memory.store
+    connection = store.database.connection  # type: ignore[attr-defined]  # the store is one in SQLite
+    connection.exec_trace = note
+    try:
+        found, _ = store.match_text(words("alpha"), Filter(category="b"), 10)
+    finally:
+        connection.exec_trace = None
+    assert len(found) == 10
+    assert len(asked) == len(set(asked)) <= 50
+
+
+def test_the_last_write_is_the_latest_of_what_was_made_changed_and_stored_in_bulk(
+    memory: Memory, clock: FixedClock
+) -> None:
+    last_write = memory.store.last_write_ms
+    assert last_write() is None
+    for write in (
+        lambda: memory.remember("c", "a", '"one"'),
+        lambda: memory.remember("c", "b", '"two"'),
+        lambda: memory.remember("c", "a", '"three"'),
+        lambda: memory.remember_many([{"category": "c", "key": "d", "body_json": '"four"'}]),
+    ):
+        clock.advance(1_000)
+        write()
+        assert last_write() == clock.now_ms()
+    memory.forget("c", "a")
+    assert last_write() == clock.now_ms()
+
+
 # --- match strings
 
 

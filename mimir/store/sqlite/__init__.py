@@ -4,19 +4,49 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
 
-from mimir.errors import InvalidInput, StorageFailure
-from mimir.store.sqlite.connection import Database
+import apsw
+
+from mimir.errors import InvalidInput, Locked, MimirError, NotFound, StorageFailure
+from mimir.store.sqlite.checks import Checks
+from mimir.store.sqlite.comparison import ComparisonRows
+from mimir.store.sqlite.connection import Database, named
+from mimir.store.sqlite.cursors import CursorRows
 from mimir.store.sqlite.entities import EntityRows
-from mimir.store.sqlite.schema import format_version, prepare
+from mimir.store.sqlite.erasure import Erasure
+from mimir.store.sqlite.journal import JournalRows
+from mimir.store.sqlite.lifecycle import LifecycleRows
+from mimir.store.sqlite.schema import APPLICATION_ID, format_version, prepare
+from mimir.store.sqlite.state import StateRows
 from mimir.store.sqlite.text import TextIndex
 from mimir.store.sqlite.upkeep import Upkeep
 from mimir.store.sqlite.vectors import VectorRows
+from mimir.store.sqlite.workspaces import ScopeCounts
+
+if TYPE_CHECKING:
+    from mimir.model import Event, StateEntry, Whole
+    from mimir.store.sqlite.original import Original
+
+_RECLAIM_PATIENCE_S: Final = 1.0
 
 
-class SqliteStore(EntityRows, TextIndex, VectorRows, Upkeep):
+class SqliteStore(
+    EntityRows,
+    TextIndex,
+    VectorRows,
+    StateRows,
+    JournalRows,
+    Erasure,
+    Checks,
+    LifecycleRows,
+    CursorRows,
+    ComparisonRows,
+    ScopeCounts,
+    Upkeep,
+):
     """One SQLite file with everything an agent remembers."""
 
     def __init__(self, path: str, *, durability: str = "full", busy_timeout_ms: int = 30_000) -> None:
@@ -40,7 +70,8 @@ class SqliteStore(EntityRows, TextIndex, VectorRows, Upkeep):
         self._index_lock = threading.Lock()
         self.database = Database(path, durability=durability, busy_timeout_ms=busy_timeout_ms, guard=format_version)
         try:
-            prepare(self.database)
+            if prepare(self.database):
+                self._reclaim()
         except BaseException:
             self.database.close()
             raise
@@ -56,3 +87,80 @@ class SqliteStore(EntityRows, TextIndex, VectorRows, Upkeep):
     def close(self) -> None:
         """Close every connection to the file."""
         self.database.close()
+
+    # What is needed once in a store's life is imported then.
+
+    def add_wholes(self, wholes: Sequence[Whole]) -> int:
+        """Add memories with their past, those left out that are there already; return how many were added."""
+        from mimir.store.sqlite.original import Filling
+
+        return Filling(self.database).add(wholes)
+
+    def add_former_events(self, events: Iterable[Event]) -> int:
+        """Append events of another journal to this one's chain, those left out that are there already; count them."""
+        from mimir.store.sqlite.original import Filling
+
+        return Filling(self.database).add_events(events)
+
+    def add_former_state(self, entries: Iterable[StateEntry]) -> None:
+        """Add state entries whose keys are free."""
+        from mimir.store.sqlite.original import Filling
+
+        Filling(self.database).add_state(entries)
+
+    def _reclaim(self) -> None:
+        """Write the file anew without the pages of dropped tables; if others are in the way, the next purge does it."""
+        with suppress(MimirError):
+            number = self.unswept()
+            with self.database.waiting_at_most(_RECLAIM_PATIENCE_S):
+                self.vacuum()
+            if self.truncate_log(_RECLAIM_PATIENCE_S):
+                with self.writing():
+                    self.note_swept(number)
+
+
+@contextmanager
+def open_original(path: str) -> Iterator[Original | None]:
+    """Open a file that the Rust Mimir wrote, for reading only; None stands for a database without memories.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it is a store of the present Mimir.
+        StorageFailure: it is no database, damaged, or of a format newer than known.
+        Locked: its bodies are encrypted.
+    """
+    from mimir.store.sqlite.original import Original, refuse_unreadable
+
+    if "\0" in path or not os.path.isfile(path):
+        raise NotFound(f"There is no file {path!r}.", hint="Name the database file of the former Mimir.")
+    try:
+        connection = apsw.Connection(_read_only_uri(path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        try:
+            connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+            connection.execute("BEGIN")
+            if connection.execute("PRAGMA application_id").get == APPLICATION_ID:
+                raise InvalidInput(
+                    f"{path} is a store of this Mimir already; nothing in it needs to be migrated.",
+                    hint="Open it with --db, or copy it as a file while no process uses it.",
+                )
+            original = Original(connection, path, lenient=True)
+            if original.is_known():
+                refuse_unreadable(connection, path)
+            yield original if original.is_known() else None
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        failure = named(error, path)
+        if isinstance(error, apsw.NotADBError) and not isinstance(failure, Locked):
+            failure.hint = "Name a file that the former Mimir wrote."
+        raise failure from error
+
+
+def _read_only_uri(path: str) -> str:
+    from pathlib import Path
+
+    uri = Path(path).absolute().as_uri() + "?mode=ro"
+    with open(path, "rb") as file:
+        uses_log = file.read(20)[18:19] == b"\2"
+    # To read a file with a write-ahead log, SQLite makes the log anew if there is none: nobody writes then.
+    return uri + "&immutable=1" if uses_log and not os.path.exists(path + "-wal") else uri

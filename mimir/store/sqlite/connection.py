@@ -134,6 +134,15 @@ class Database:
                 hint="Send whole characters.",
             ) from None
 
+    @contextmanager
+    def waiting_at_most(self, seconds: float) -> Iterator[None]:
+        """Let this thread wait for others no longer than that inside the block."""
+        self._local.patience_s = seconds
+        try:
+            yield
+        finally:
+            del self._local.patience_s
+
     def close(self) -> None:
         """Close the connections of all threads; the last one of the last process folds the log into the file."""
         with self._opened_lock:
@@ -173,6 +182,8 @@ class Database:
         # A word in double quotes that is no column must be an error, not a string.
         connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
         connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
+        # One plan per statement, whatever is bound to it: planning anew for every value takes longer than most reads.
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         # Schema text of a foreign file must not be able to call functions with side effects.
         connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
         # A log that another program left must stay as it is until the file is known to be ours.
@@ -198,7 +209,8 @@ class Database:
     def _wait(self, tries: int) -> bool:
         if tries == 0:
             self._local.waiting_since = time.monotonic()
-        if time.monotonic() - self._local.waiting_since > self._busy_timeout_s:
+        patience_s = getattr(self._local, "patience_s", self._busy_timeout_s)
+        if time.monotonic() - self._local.waiting_since > patience_s:
             return False
         # Random pauses keep eight writers from waking together; short ones keep the lock from standing idle.
         # The clock's last digits are random enough, and cost no import.

@@ -1,15 +1,16 @@
-"""Entities, their versions and their links as rows."""
+"""Entities and their versions as rows."""
 
 from __future__ import annotations
 
+import functools
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from mimir.model import Entity, Filter, Link, Passage, Stored, Traits, Version, is_live
+from mimir.model import Entity, Filter, Passage, Stored, Traits, Version, is_live
 from mimir.store.codec import COLUMNS, entity_row, links_as_text, stored_from_row, version_from_row
 from mimir.store.sqlite.filters import conditions
+from mimir.store.sqlite.graph import LinkRows
 from mimir.store.sqlite.passages import PassageRows, Span
 from mimir.store.sqlite.text import IndexRow, index_rows, table_for
 
@@ -31,8 +32,8 @@ _INSERT_TEXT: Final = "INSERT INTO {} (rowid, key, text, tags, topic) VALUES (?,
 BROWSE_ORDER: Final = "e.retrieval_count DESC, e.last_accessed_unix_ms DESC, e.id"
 
 
-class EntityRows(PassageRows):
-    """The entity, version and link tables of one store file."""
+class EntityRows(PassageRows, LinkRows):
+    """The entity and version tables of one store file."""
 
     def find(self, category: str, key: str, workspace_hash: str | None) -> tuple[Stored, ...]:
         """Return the entities of this category and key, archived ones too; of all workspaces when None."""
@@ -122,16 +123,27 @@ class EntityRows(PassageRows):
         """Return those of the given entity numbers that pass a filter."""
         where, bindings = conditions(filter_)
         rows = self.database.execute(
-            f"SELECT e.number FROM entities e WHERE e.number IN (SELECT value FROM json_each(?)) AND {where}",
+            f"SELECT e.number FROM json_each(?) j CROSS JOIN entities e ON e.number = j.value WHERE {where}",
             (json.dumps(list(numbers)), *bindings),
         )
         return {row[0] for row in rows}
+
+    def bodies(self, filter_: Filter, numbers: Iterable[int]) -> dict[int, str]:
+        """Return the bodies of those of the given entity numbers that pass a filter."""
+        where, bindings = conditions(filter_)
+        rows = self.database.execute(
+            "SELECT e.number, e.body_json FROM json_each(?) j"
+            f" CROSS JOIN entities e ON e.number = j.value WHERE {where}",
+            (json.dumps(list(numbers)), *bindings),
+        )
+        return dict(rows.fetchall())
 
     def with_key(self, key: str, filter_: Filter, limit: int) -> tuple[int, ...]:
         """Return the numbers of the entities whose key is exactly this and that pass a filter."""
         where, bindings = conditions(filter_)
         rows = self.database.execute(
-            f"SELECT e.number FROM entities e WHERE e.key = ? AND {where} ORDER BY e.id LIMIT ?",
+            f"SELECT e.number FROM entities e WHERE e.category IN (SELECT category FROM scopes) AND e.key = ?"
+            f" AND {where} ORDER BY e.id LIMIT ?",
             (key, *bindings, limit),
         )
         return tuple(row[0] for row in rows)
@@ -170,7 +182,7 @@ class EntityRows(PassageRows):
         Several times quicker than one by one, since each table is filled in its own order.
         """
         connection = self.database.connection
-        first = self.next_number("entities", "number")
+        first = self.next_number("entities")
         before = connection.total_changes()
         connection.executemany(
             _INSERT_NEW,
@@ -183,19 +195,17 @@ class EntityRows(PassageRows):
         if connection.total_changes() - before != len(entities):
             rows = connection.execute("SELECT number FROM entities WHERE number >= ?", (first,))
             taken = set(range(len(entities))) - {row[0] - first for row in rows}
-        passage = self.next_number("passages", "id")
+        passage = self.next_number("passages")
         index: dict[bool, list[IndexRow]] = {True: [], False: []}
         spans: list[Span] = []
-        scopes: dict[tuple[str, str], int] = {}
+        scope_number = functools.cache(self.scope_number)
         for at, (entity, text, split) in enumerate(zip(entities, texts, passages, strict=True)):
             if at in taken:
                 continue
             index[is_live(entity)] += index_rows(passage, entity, text, split)
-            named = (entity.workspace_hash, entity.category)
-            if named not in scopes:
-                scopes[named] = self.scope_number(*named)
+            scope = scope_number(entity.workspace_hash, entity.category)
             for part in split:
-                spans.append((passage, first + at, scopes[named], part.start, part.length))
+                spans.append((passage, first + at, scope, part.start, part.length))
                 passage += 1
         self._fill(spans, index)
         return sorted(taken)
@@ -248,27 +258,14 @@ class EntityRows(PassageRows):
         """Return how many closed versions an entity has."""
         return int(self.database.execute("SELECT count(*) FROM versions WHERE entity = ?", (number,)).get)
 
-    def links(self, numbers: Iterable[int]) -> dict[int, tuple[Link, ...]]:
-        """Return the outgoing links of entities by number, in the order of target and relationship."""
-        found: dict[int, list[Link]] = {}
-        rows = self.database.execute(
-            "SELECT source, target_id, relationship, weight FROM links"
-            " WHERE source IN (SELECT value FROM json_each(?)) ORDER BY source, target_id, relationship",
-            (json.dumps(list(numbers)),),
-        )
-        for source, target_id, relationship, weight in rows:
-            found.setdefault(source, []).append(Link(target_id=target_id, relationship=relationship, weight=weight))
-        return {number: tuple(links) for number, links in found.items()}
-
     def marked(self, marks: Sequence[int], limit: int) -> tuple[int, ...]:
         """Return the numbers of ``limit`` entities that share most marks, then the newest, of the newest per mark."""
-        shared: Counter[int] = Counter()
-        for mark in marks:
-            rows = self.database.execute(
-                "SELECT entity FROM sketches WHERE mark = ? ORDER BY entity DESC LIMIT ?", (mark, 2 * limit)
-            )
-            shared.update(row[0] for row in rows)
-        return tuple(sorted(shared, key=lambda number: (-shared[number], -number))[:limit])
+        newest = "SELECT * FROM (SELECT entity FROM sketches WHERE mark = ? ORDER BY entity DESC LIMIT ?)"
+        rows = self.database.execute(
+            " UNION ALL ".join([newest] * len(marks)), tuple(value for mark in marks for value in (mark, 2 * limit))
+        )
+        found = [row[0] for row in rows]
+        return tuple(sorted(set(found), key=lambda number: (-found.count(number), -number))[:limit])
 
     def add_marks(self, number: int, marks: Sequence[int]) -> None:
         """Add the marks of an entity's text."""
@@ -323,7 +320,7 @@ class EntityRows(PassageRows):
                 self._index_owner(-row[0], entity, text_of(entity), live=False)
 
     def _add_passages(self, number: int, entity: Entity, text: str, passages: Sequence[Passage]) -> None:
-        first = self.next_number("passages", "id")
+        first = self.next_number("passages")
         scope = self.scope_number(entity.workspace_hash, entity.category)
         spans = [
             (passage, number, scope, part.start, part.length) for passage, part in enumerate(passages, start=first)
@@ -333,7 +330,8 @@ class EntityRows(PassageRows):
     def _fill(self, spans: Sequence[Span], index: Mapping[bool, Sequence[IndexRow]]) -> None:
         connection = self.database.connection
         connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?)", spans)
-        connection.executemany("INSERT INTO pending VALUES (?, 0)", ((span[0],) for span in spans))
+        if spans:
+            connection.execute("INSERT INTO pending SELECT id, 0 FROM passages WHERE id >= ?", (spans[0][0],))
         for live, rows in index.items():
             connection.executemany(_INSERT_TEXT.format(table_for(live=live)), rows)
 

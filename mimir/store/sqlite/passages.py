@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from mimir.model import Filter, Passage
+from mimir.model import Candidate, Filter, Passage
 from mimir.store.sqlite.connection import Database
 from mimir.store.sqlite.filters import conditions, scope_conditions
 
@@ -39,6 +39,22 @@ class PassageRows:
             values += values
         return {row[0]: (row[1], row[2]) for row in self.database.execute(sql, values)}
 
+    def first_owned(self, ranked: Sequence[tuple[int, float]], filter_: Filter, limit: int) -> list[Candidate]:
+        """Return the first ``limit`` of ranked passages, each with its score, whose owner a filter lets through."""
+        found: list[Candidate] = []
+        start, size = 0, limit
+        # Most filters let nearly all through, so that the owners of a few tell enough; others need ever more.
+        while start < len(ranked) and len(found) < limit:
+            part = ranked[start : start + size]
+            start, size = start + size, 4 * size
+            owners = self.owners((passage for passage, _ in part), filter_)
+            found += [
+                Candidate(passage=passage, owner=owners[passage][0], passages=owners[passage][1], score=score)
+                for passage, score in part
+                if passage in owners
+            ]
+        return found[:limit]
+
     def passages_of(self, owner: int) -> tuple[tuple[int, Passage], ...]:
         """Return the passages of an entity, or of a version by its negative number, each with its id."""
         rows = self.database.execute("SELECT id, start, length FROM passages WHERE owner = ? ORDER BY id", (owner,))
@@ -63,6 +79,8 @@ class PassageRows:
             row = (self.database.connection.last_insert_rowid(),)
         return int(row[0])
 
-    def next_number(self, table: str, column: str) -> int:
+    def next_number(self, table: str) -> int:
         """Return the number that the next row of a table gets; only the holder of the write lock may rely on it."""
-        return 1 + int(self.database.execute(f"SELECT coalesce(max({column}), 0) FROM {table}").get)
+        return 1 + int(
+            self.database.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?", (table,)).get
+        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import apsw
@@ -19,6 +20,9 @@ CREATE VIRTUAL TABLE {name} USING fts5(
   key, text, tags, topic,
   content='', contentless_delete=1, tokenize="porter unicode61 remove_diacritics 2"
 );
+-- Merging away many deleted rows at once would keep the write lock for half a second; they cost a search next to
+-- nothing, and leave with the next merge.
+INSERT INTO {name}({name}, rank) VALUES ('deletemerge', 0);
 """
 
 _ENTITY_COLUMNS: Final = """
@@ -51,15 +55,46 @@ _ENTITY_COLUMNS: Final = """
   archived_at_unix_ms INTEGER
 """
 
+_REFUSED: Final = "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
+JOURNAL_GUARDS: Final = {
+    name: f"CREATE TRIGGER {name} {condition}\n{_REFUSED}"
+    for name, condition in (
+        (
+            # REPLACE deletes what is in its way without asking the trigger on deletion.
+            "journal_replaces_nothing",
+            """BEFORE INSERT ON journal
+WHEN EXISTS (SELECT 1 FROM journal WHERE sequence = NEW.sequence OR id = NEW.id)""",
+        ),
+        (
+            "journal_grows_at_its_end",
+            """AFTER INSERT ON journal
+WHEN NEW.sequence < 1 OR EXISTS (SELECT 1 FROM journal WHERE sequence > NEW.sequence)""",
+        ),
+        ("journal_is_append_only", "BEFORE DELETE ON journal"),
+        (
+            "journal_keeps_its_rows",
+            """BEFORE UPDATE ON journal
+WHEN NEW.payload IS NOT NULL
+  OR (NEW.sequence, NEW.id, NEW.event_type, NEW.category, NEW.key, NEW.entity_id, NEW.agent_id, NEW.workspace_hash,
+      NEW.payload_commitment, NEW.audit_hash, NEW.created_at_unix_ms)
+  IS NOT (OLD.sequence, OLD.id, OLD.event_type, OLD.category, OLD.key, OLD.entity_id, OLD.agent_id,
+      OLD.workspace_hash, OLD.payload_commitment, OLD.audit_hash, OLD.created_at_unix_ms)""",
+        ),
+    )
+}
+"""The triggers that let the journal only grow, by name, each as the file keeps it; a payload may be blanked."""
+
+_GUARDS: Final = ";\n".join(JOURNAL_GUARDS.values()) + ";"
+
 _V1: Final = f"""
+-- Numbers are never given twice: another process may still hold that of an entity or passage which was erased.
 CREATE TABLE entities (
-  number INTEGER PRIMARY KEY,
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
-{_ENTITY_COLUMNS}
+{_ENTITY_COLUMNS},
+  fading_from_unix_ms INTEGER
 );
-CREATE UNIQUE INDEX entities_identity ON entities(key, category, workspace_hash);
-CREATE INDEX entities_category ON entities(category, archived);
-CREATE INDEX entities_workspace ON entities(workspace_hash) WHERE workspace_hash <> '';
+CREATE UNIQUE INDEX entities_identity ON entities(category, key, workspace_hash);
 -- Ascending, since new rows then come at its end: read backwards it gives the order of browsing.
 CREATE INDEX entities_browse ON entities(retrieval_count, last_accessed_unix_ms) WHERE archived = 0;
 CREATE INDEX entities_topic ON entities(topic_path, number) WHERE topic_path <> '';
@@ -99,7 +134,7 @@ CREATE TABLE scopes (
 );
 -- The owner is the number of an entity, or the negative number of a version. The id is the row's id in the text index.
 CREATE TABLE passages (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   owner INTEGER NOT NULL,
   scope INTEGER NOT NULL,
   start INTEGER NOT NULL,
@@ -144,18 +179,8 @@ CREATE TABLE journal (
 );
 CREATE INDEX journal_created ON journal(created_at_unix_ms);
 CREATE INDEX journal_entity ON journal(entity_id) WHERE entity_id <> '';
-CREATE TRIGGER journal_replaces_nothing BEFORE INSERT ON journal
-WHEN EXISTS (SELECT 1 FROM journal WHERE sequence = NEW.sequence OR id = NEW.id)
-BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-CREATE TRIGGER journal_is_append_only BEFORE DELETE ON journal
-BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-CREATE TRIGGER journal_keeps_its_rows BEFORE UPDATE ON journal
-WHEN NEW.payload IS NOT NULL
-  OR (NEW.sequence, NEW.id, NEW.event_type, NEW.category, NEW.key, NEW.entity_id, NEW.agent_id, NEW.workspace_hash,
-      NEW.payload_commitment, NEW.audit_hash, NEW.created_at_unix_ms)
-  IS NOT (OLD.sequence, OLD.id, OLD.event_type, OLD.category, OLD.key, OLD.entity_id, OLD.agent_id,
-      OLD.workspace_hash, OLD.payload_commitment, OLD.audit_hash, OLD.created_at_unix_ms)
-BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+CREATE INDEX journal_subject ON journal(key, category, workspace_hash) WHERE key <> '';
+{_GUARDS}
 
 CREATE TABLE state (
   key TEXT PRIMARY KEY,
@@ -163,6 +188,10 @@ CREATE TABLE state (
   expires_at_unix_ms INTEGER,
   created_at_unix_ms INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX state_expires ON state(expires_at_unix_ms) WHERE expires_at_unix_ms IS NOT NULL;
+
+-- A row for each erasure whose words may still stand in the text index, in free pages or in the log.
+CREATE TABLE unswept (number INTEGER PRIMARY KEY AUTOINCREMENT);
 
 CREATE TABLE cursors (
   connector TEXT NOT NULL,
@@ -171,6 +200,9 @@ CREATE TABLE cursors (
   updated_at_unix_ms INTEGER NOT NULL,
   PRIMARY KEY (connector, item)
 ) WITHOUT ROWID;
+
+-- Entities that a pass has archived, whose text still stands in the index of live ones.
+CREATE TABLE leaving (entity INTEGER PRIMARY KEY);
 
 {_TEXT_INDEX.format(name="passage_text")}
 {_TEXT_INDEX.format(name="past_text")}
@@ -181,33 +213,99 @@ MIGRATIONS: Final[tuple[Callable[[apsw.Connection], None], ...]] = (lambda conne
 """Step n brings a file from user_version n to n + 1."""
 
 
-def prepare(database: Database) -> None:
+ORIGINAL: Final = -1
+"""Stands for the format of a file that the Rust Mimir wrote."""
+
+
+def prepare(database: Database) -> bool:
     """Bring the file to the present schema: create it, migrate it after a backup, or refuse it untouched.
 
+    Returns whether it was one that the Rust Mimir wrote, whose former pages are now free ones.
+
     Raises:
-        StorageFailure: it is another program's file, or one of a newer Mimir.
+        StorageFailure: it is another program's file, damaged, or one of a newer Mimir.
+        Locked: it is one of the Rust Mimir whose bodies are encrypted.
     """
     with database.reading() as connection:
         version = format_version(connection, database.path)
     if version == len(MIGRATIONS):
-        return
+        return False
     with database.writing() as connection:
         # Another process may have migrated while this one waited for the lock.
         version = format_version(connection, database.path)
-        if 0 < version < len(MIGRATIONS):
-            back_up(database, f"{database.path}.v{version}.bak")
-        for step in MIGRATIONS[version:]:
-            step(connection)
-        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+        if version == ORIGINAL:
+            _convert(database)
+        else:
+            if 0 < version < len(MIGRATIONS):
+                back_up(database, f"{database.path}.v{version}.bak")
+            _migrate(connection, version)
+    return version == ORIGINAL
+
+
+def _migrate(connection: apsw.Connection, version: int) -> None:
+    for step in MIGRATIONS[version:]:
+        step(connection)
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+
+
+def _convert(database: Database) -> None:
+    """Convert a file of the Rust Mimir; a copy of it as it was stays beside it."""
+    # Imported here since hardly any file is one of those.
+    from mimir.store.sqlite.original import convert
+
+    version = database.execute("PRAGMA user_version").get
+    copy = f"{database.path}.original-{version}.bak.partial"
+    try:
+        _copy(database, copy)
+        convert(database, lambda connection: _migrate(connection, 0))
+        # Named at last: an attempt that was cut off leaves nothing that looks like a backup.
+        os.rename(copy, _unused(f"{database.path}.original-{version}"))
+    finally:
+        if os.path.exists(copy):
+            os.remove(copy)
+
+
+def _unused(name: str) -> str:
+    """Return ``name`` with an ending that no file has yet."""
+    candidate, number = f"{name}.bak", 1
+    while os.path.exists(candidate):
+        number += 1
+        candidate = f"{name}-{number}.bak"
+    return candidate
 
 
 def format_version(connection: apsw.Connection, path: str) -> int:
-    """Return the format of the file, 0 for an empty one.
+    """Return the format of the file: 0 for an empty one, `ORIGINAL` for one that the Rust Mimir wrote.
 
     Raises:
-        StorageFailure: it is another program's file, or one of a newer Mimir.
+        StorageFailure: it is another program's file, damaged, or one of a newer Mimir.
+        Locked: it is one of the Rust Mimir whose bodies are encrypted.
     """
+    if connection.in_transaction:
+        return _format(connection, path)
+    with _snapshot(connection):
+        version = _format(connection, path)
+        if version == ORIGINAL:
+            from mimir.store.sqlite.original import refuse_unreadable
+
+            # Looked at when the file is opened, before a byte of it is changed.
+            refuse_unreadable(connection, path)
+    return version
+
+
+@contextmanager
+def _snapshot(connection: apsw.Connection) -> Iterator[None]:
+    """Read the file as it is now, although another process may be making or converting it at this moment."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _format(connection: apsw.Connection, path: str) -> int:
     application_id = connection.execute("PRAGMA application_id").get
     version = int(connection.execute("PRAGMA user_version").get)
     if application_id == APPLICATION_ID:
@@ -217,23 +315,34 @@ def format_version(connection: apsw.Connection, path: str) -> int:
                 hint="Upgrade this installation; the file was left untouched.",
             )
         return version
-    if application_id != 0 or connection.execute("SELECT count(*) FROM sqlite_schema").get:
-        raise StorageFailure(
-            f"{path} is a database of another program; its tables are not Mimir's.",
-            hint="Choose another file with --db; this one was left untouched.",
-        )
-    return 0
+    if application_id == 0:
+        if not connection.execute("SELECT count(*) FROM sqlite_schema").get:
+            return 0
+        # Imported here since hardly any file is one of those.
+        from mimir.store.sqlite.original import is_original
+
+        if is_original(connection):
+            return ORIGINAL
+    raise StorageFailure(
+        f"{path} is a database of another program; its tables are not Mimir's.",
+        hint="Choose another file with --db; this one was left untouched.",
+    )
 
 
 def back_up(database: Database, destination: str) -> None:
     """Copy the store, as it is now, into a new file at ``destination``; an older file there is replaced."""
     partial = destination + ".partial"
-    if os.path.exists(partial):
-        os.remove(partial)
+    _copy(database, partial)
+    os.replace(partial, destination)
+
+
+def _copy(database: Database, destination: str) -> None:
+    if os.path.exists(destination):
+        os.remove(destination)
     with database.naming_failures():
         # A connection of its own: one that holds the write lock cannot be copied from.
         source = apsw.Connection(database.path, flags=apsw.SQLITE_OPEN_READONLY)
-        target = apsw.Connection(partial)
+        target = apsw.Connection(destination)
         try:
             with target.backup("main", source, "main") as copy:
                 while not copy.done:
@@ -241,7 +350,6 @@ def back_up(database: Database, destination: str) -> None:
         finally:
             target.close()
             source.close()
-    os.replace(partial, destination)
 
 
 def _run(connection: apsw.Connection, script: str) -> None:

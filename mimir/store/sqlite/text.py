@@ -17,7 +17,7 @@ from mimir.store.sqlite.passages import PassageRows
 RANKED_MATCHES: Final = 8_192
 """Most matches that one query ranks: BM25 costs about a microsecond for each."""
 
-_OVERFETCH: Final = 2
+_OVERFETCH: Final = 16
 _SUBSTRINGS: Final = 8
 _LIKE: Final = "e.body_json LIKE ? ESCAPE '\\' OR e.key LIKE ? ESCAPE '\\'"
 _WILDCARDS: Final = re.compile(r"[\\%_]")
@@ -104,23 +104,13 @@ class TextIndex(PassageRows):
                 f" WHERE {table} MATCH ? AND rowid >= ? ORDER BY score DESC, rowid LIMIT ?",
                 (expression, lowest, depth),
             ).fetchall()
-            owners = self.owners((row[0] for row in ranked), filter_)
-            found = [
-                Candidate(
-                    passage=passage,
-                    owner=owners[passage][0],
-                    passages=owners[passage][1],
-                    score=score,
-                )
-                for passage, score in ranked
-                if passage in owners
-            ]
+            found = self.first_owned(ranked, filter_, limit)
             if len(found) >= limit or len(ranked) < depth:
                 break
         if len(found) < limit and lowest:
             # The filter lets few of the newest through: all matches compete after all.
             return self._best(table, expression, filter_, limit, every=True)[0], False
-        return found[:limit], lowest <= 0
+        return found, lowest <= 0
 
     def _lowest_ranked(self, table: str, expression: str) -> int:
         """Return the id from which matches are ranked: 0, or the one after the newest match that is one too many."""

@@ -19,8 +19,8 @@ class Upkeep:
 
     database: Database
 
-    def stats(self) -> Stats:
-        """Count everything in the store; totals include archived entities."""
+    def stats(self, now_ms: int) -> Stats:
+        """Count everything in the store but what has expired; totals include archived entities."""
         execute = self.database.execute
 
         def count(sql: str) -> int:
@@ -38,7 +38,9 @@ class Upkeep:
             by_type=count_by("type"),
             by_layer=count_by("layer"),
             total_journal_events=count("SELECT count(*) FROM journal"),
-            total_state_entries=count("SELECT count(*) FROM state"),
+            total_state_entries=int(
+                execute("SELECT count(*) FROM state WHERE coalesce(expires_at_unix_ms >= ?, 1)", (now_ms,)).get
+            ),
             total_versions=count("SELECT count(*) FROM versions"),
             total_links=count("SELECT count(*) FROM links"),
             passages=count("SELECT count(*) FROM passages"),
@@ -65,8 +67,15 @@ class Upkeep:
         return f"{combined:016x}", count
 
     def last_write_ms(self) -> int | None:
-        """Return when the newest content was recorded, or None for an empty store."""
-        newest: int | None = self.database.execute("SELECT max(recorded_at_unix_ms) FROM entities").get
+        """Return when content was last recorded, or None for an empty store.
+
+        Whatever is recorded adds a row: a new memory one of its own, a change the version that it closes.
+        """
+        newest: int | None = self.database.execute(
+            "SELECT max(at) FROM"
+            " (SELECT * FROM (SELECT recorded_at_unix_ms AS at FROM entities ORDER BY number DESC LIMIT 1)"
+            " UNION ALL SELECT * FROM (SELECT invalidated_at_unix_ms FROM versions ORDER BY number DESC LIMIT 1))"
+        ).get
         return newest
 
     def check_integrity(self) -> str:

@@ -66,22 +66,23 @@ class SignIndex:
         for row, word in zip(bits, wanted[:, 0], strict=True):
             distances += np.bitwise_count(row ^ word)
         allowed = self._codes_in(filter_)
-        if allowed is not None:
-            distances[~np.isin(codes, allowed)] = np.iinfo(np.uint16).max
+        if len(allowed) < len(self._names):
+            outside = np.ones(len(self._names), bool)
+            outside[allowed] = False
+            distances[outside.take(codes)] = np.iinfo(np.uint16).max
             count = min(count, int(np.count_nonzero(distances != np.iinfo(np.uint16).max)))
         if count == 0:
             return []
         chosen = np.argpartition(distances, count - 1)[:count] if count < len(distances) else np.arange(len(distances))
-        return [int(sequence) for sequence in np.sort(sequences[chosen])]
+        nearest: list[int] = np.sort(sequences[chosen]).tolist()
+        return nearest
 
     def __len__(self) -> int:
         """Return the number of vectors held."""
         return sum(len(part[1]) for part in self._parts)
 
-    def _codes_in(self, filter_: Filter) -> list[int] | None:
-        if filter_.category is None and filter_.workspace_hash is None and not filter_.excluded_categories:
-            return None
-        allowed = [
+    def _codes_in(self, filter_: Filter) -> list[int]:
+        return [
             code
             for (category, workspace), code in self._names.items()
             if (
@@ -91,7 +92,6 @@ class SignIndex:
             )
             and filter_.workspace_hash in (None, workspace)
         ]
-        return None if len(allowed) == len(self._names) else allowed
 
 
 class VectorRows(PassageRows):
@@ -270,20 +270,8 @@ class VectorRows(PassageRows):
         products = _products(b"".join(row[1] for row in rows), len(rows), query)
         passages = np.fromiter((row[0] for row in rows), np.int64, len(rows))
         order = np.lexsort((passages, -products))
-        ranked = list(zip(products[order].tolist(), passages[order].tolist(), strict=True))
-        found: list[Candidate] = []
-        # Most often the filter lets nearly all through, and whose passages the first are is all that must be known.
-        for start in range(0, len(ranked), 2 * limit):
-            part = ranked[start : start + 2 * limit]
-            owners = self.owners((passage for _, passage in part), filter_)
-            found += [
-                Candidate(passage=passage, owner=owners[passage][0], passages=owners[passage][1], score=product)
-                for product, passage in part
-                if passage in owners
-            ]
-            if len(found) >= limit:
-                break
-        return found[:limit]
+        ranked = list(zip(passages[order].tolist(), products[order].tolist(), strict=True))
+        return self.first_owned(ranked, filter_, limit)
 
     def _sequences_passing(self, model: int, filter_: Filter) -> list[int]:
         where, bindings = conditions(filter_)

@@ -1,0 +1,81 @@
+"""Links between entities as rows: directed, typed, weighted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from mimir.model import Filter, Link, Node
+from mimir.store.sqlite.connection import Database
+from mimir.store.sqlite.filters import conditions
+
+
+class LinkRows:
+    """The link table of one store file."""
+
+    database: Database
+
+    def links(self, numbers: Iterable[int]) -> dict[int, tuple[Link, ...]]:
+        """Return the outgoing links of entities by number, in the order of target and relationship."""
+        found: dict[int, list[Link]] = {}
+        rows = self.database.execute(
+            "SELECT source, target_id, relationship, weight FROM links"
+            " WHERE source IN (SELECT value FROM json_each(?)) ORDER BY source, target_id, relationship",
+            (json.dumps(list(numbers)),),
+        )
+        for source, target_id, relationship, weight in rows.fetchall():
+            found.setdefault(source, []).append(Link(target_id=target_id, relationship=relationship, weight=weight))
+        return {number: tuple(links) for number, links in found.items()}
+
+    def links_to(self, ids: Iterable[str]) -> dict[str, tuple[Link, ...]]:
+        """Return the links that lead to entities, by id; each names its source where a link names its target."""
+        found: dict[str, list[Link]] = {}
+        rows = self.database.execute(
+            "SELECT l.target_id, e.id, l.relationship, l.weight"
+            " FROM json_each(?) given CROSS JOIN links l ON l.target_id = given.value"
+            " JOIN entities e ON e.number = l.source ORDER BY l.target_id, e.id, l.relationship",
+            (json.dumps(list(ids)),),
+        )
+        for target_id, source_id, relationship, weight in rows.fetchall():
+            found.setdefault(target_id, []).append(Link(target_id=source_id, relationship=relationship, weight=weight))
+        return {target_id: tuple(links) for target_id, links in found.items()}
+
+    def nodes(self, ids: Iterable[str], filter_: Filter) -> dict[str, Node]:
+        """Return those of the entities with these ids that pass a filter, each with its outgoing links."""
+        where, bindings = conditions(filter_)
+        rows = self.database.execute(
+            # In the order of the index, neighbouring rows of it are found at once.
+            "SELECT e.number, e.id, e.category, e.key, e.body_json, e.archived, e.status"
+            f" FROM json_each(?) given CROSS JOIN entities e ON e.id = given.value WHERE {where}",
+            (json.dumps(sorted(ids)), *bindings),
+        ).fetchall()
+        links = self.links(row[0] for row in rows)
+        return {
+            entity_id: Node(
+                id=entity_id,
+                category=category,
+                key=key,
+                body_json=body_json,
+                links=links.get(number, ()),
+                archived=archived == 1,
+                status=status,
+            )
+            for number, entity_id, category, key, body_json, archived, status in rows
+        }
+
+    def add_link(self, source: int, target_id: str, relationship: str, weight: float, now_ms: int) -> None:
+        """Add an outgoing link to an entity, or give the one of the same target and relationship another weight."""
+        self.database.execute(
+            "INSERT INTO links VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (source, target_id, relationship) DO UPDATE SET weight = excluded.weight",
+            (source, target_id, relationship, weight, now_ms),
+        )
+
+    def remove_links(self, source: int, target_id: str, relationship: str | None = None) -> int:
+        """Remove an entity's links to a target, all or those of one relationship, and return how many there were."""
+        sql = "DELETE FROM links WHERE source = ? AND target_id = ?"
+        bindings: tuple[object, ...] = (source, target_id)
+        if relationship is not None:
+            sql, bindings = f"{sql} AND relationship = ?", (*bindings, relationship)
+        self.database.execute(sql, bindings)
+        return self.database.connection.changes()
