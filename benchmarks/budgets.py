@@ -38,6 +38,11 @@ BUDGETS: Final = {
     "memory": Budget("MB", 250),
     "bulk": Budget("per s", 60_000, at_least=True),
     "alpha": Budget("p50 ms", 22),
+    "decay": Budget("p50 ms", 600),
+    "decay archiving": Budget("p50 ms", 2_000),
+    "blocked": Budget("most ms", 100),
+    "traverse": Budget("p50 ms", 50),
+    "conflicts": Budget("p50 ms", 2_000),
 }
 """Medians on two cores. A row is held to those that its column `budget` names, joined by `JOINED_BY`."""
 

@@ -141,3 +141,13 @@ def test_scale_runs_through_and_reuses_kept_stores(tmp_path: Path) -> None:
     assert {path.name for path in kept.iterdir()} == {
         f"{size}-{kind}.db" for size in (60, 120) for kind in ("plain", "synthetic")
     }
+
+
+@pytest.mark.slow
+def test_lifecycle_runs_through(tmp_path: Path) -> None:
+    options = ("--entities", "300", "--edges", "60", "--compared", "30", "--runs", "1")
+    report, printed = run("lifecycle", tmp_path / "lifecycle.json", *options)
+    assert_sane(report)
+    assert len(set(labels(report))) == len(report.rows) == 18
+    assert [row["hits"] for row in report.rows if str(row["what"]).startswith("traverse")] > [0]
+    assert "Budgets:" not in printed
