@@ -102,7 +102,7 @@ def retention(idle_ms: int, layer: str) -> float:
     """Return the strength 0..1 left after ``idle_ms`` milliseconds without use."""
     if idle_ms <= 0:
         return 1.0
-    return math.exp(-idle_ms / _stability_ms(layer))
+    return math.exp(-idle_ms / (STABILITY_DAYS.get(layer, STABILITY_DAYS["buffer"]) * DAY_MS))
 
 
 def floor_of(trace: Trace) -> float:
@@ -122,18 +122,18 @@ def decayed(trace: Trace, now_ms: int) -> Trace:
 
     The very same object comes back when nothing is worth a write, so that deciding twice at one instant writes once.
     """
-    idle = now_ms - max(trace.last_accessed_ms, trace.fading_from_ms or 0)
-    strength = retention(idle, trace.layer)
+    since = trace.last_accessed_ms
+    if trace.fading_from_ms is not None:
+        since = max(since, trace.fading_from_ms)
+    strength = retention(now_ms - since, trace.layer)
     if is_exempt(trace):
         strength = max(strength, floor_of(trace))
     elif strength < ARCHIVE_BELOW:
         return replace(trace, strength=strength, reason=ARCHIVE_REASON)
-    else:
-        layer = _lowered_layer(trace.layer, strength)
-        if layer != trace.layer:
-            # The lower layer's pace must go on from this strength: by the whole idle time it would be next to nothing.
-            idle = int(-_stability_ms(layer) * math.log(strength))
-            return replace(trace, strength=strength, layer=layer, fading_from_ms=now_ms - idle)
+    elif (layer := _lowered_layer(trace.layer, strength)) != trace.layer:
+        # The lower layer's pace must go on from this strength: by the whole idle time it would be next to nothing.
+        idle = int(-STABILITY_DAYS[layer] * DAY_MS * math.log(strength))
+        return replace(trace, strength=strength, layer=layer, fading_from_ms=now_ms - idle)
     return replace(trace, strength=strength) if abs(strength - trace.strength) >= LEAST_MOVE else trace
 
 
@@ -157,13 +157,9 @@ def archived_below(trace: Trace, strength: float, reason: str) -> Trace:
     return replace(trace, reason=reason) if trace.strength < strength and not is_exempt(trace) else trace
 
 
-def _stability_ms(layer: str) -> float:
-    return STABILITY_DAYS.get(layer, STABILITY_DAYS["buffer"]) * DAY_MS
-
-
 def _lowered_layer(layer: str, strength: float) -> str:
-    rank = RANK.get(layer, 0)
-    for name, below in LAYER_BELOW:
-        if strength < below and RANK[name] < rank:
-            return name
+    if strength < LAYER_BELOW[-1][1]:
+        for name, below in LAYER_BELOW:
+            if strength < below and RANK[name] < RANK.get(layer, 0):
+                return name
     return layer
