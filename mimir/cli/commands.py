@@ -25,6 +25,7 @@ from mimir.engine import Engine
 from mimir.errors import InvalidInput, MimirError, Unavailable
 from mimir.model import Json
 from mimir.operation import read_arguments
+from mimir.progress import reported_to
 
 NOT_FOUND_STATUS: Final = 1
 """Exit status of a command that did what was asked and found nothing under the name."""
@@ -392,5 +393,11 @@ def _waiting(entry: Mapping[str, Any]) -> Iterator[None]:
     if not entry["long"] or not sys.stderr.isatty():
         yield
         return
-    with console(stderr=True).status(entry["tool"]["title"]):
-        yield
+    title = entry["tool"]["title"]
+    with console(stderr=True).status(title) as status:
+
+        def show_progress(done: int, total: int | None) -> None:
+            status.update(f"{title}: {done:,}" if total is None else f"{title}: {done:,} of {total:,}")
+
+        with reported_to(show_progress):
+            yield

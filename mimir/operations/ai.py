@@ -20,6 +20,7 @@ from mimir.model import Hit
 from mimir.operation import Doc, check_texts, operation
 from mimir.operations.entities import WorkspaceToFind
 from mimir.operations.search import InWorkspace, make_filter
+from mimir.progress import report
 from mimir.recording import find_one, store_draft
 from mimir.retrieval import Request
 from mimir.retrieval import recall as run_recall
@@ -213,6 +214,7 @@ def ingest(
                     errors.append(result)
                 else:
                     ingested += 1
+                report(ingested)
     return Ingested(ingested=ingested, dry_run=dry_run, errors=tuple(map(valid_text, errors)))
 
 

@@ -10,6 +10,7 @@ from mimir.engine import Engine
 from mimir.errors import Busy, StorageFailure
 from mimir.model import Erased
 from mimir.operation import Doc, operation
+from mimir.progress import report
 
 FAMILY: Final = "Lifecycle"
 
@@ -62,6 +63,7 @@ def purge(engine: Engine, dry_run: Annotated[bool, Doc("Only count.")] = False) 
     for first in range(0, len(numbers), ERASED_AT_ONCE):
         with engine.writing():
             parts.append(store.erase(numbers[first : first + ERASED_AT_ONCE]))
+        report(min(first + ERASED_AT_ONCE, len(numbers)), len(numbers))
     erased = Erased(
         entities=sum(part.entities for part in parts),
         versions=sum(part.versions for part in parts),

@@ -21,6 +21,7 @@ from mimir.engine import Engine, text_of
 from mimir.errors import InvalidInput
 from mimir.model import Filter, Reindexed, Stored, is_live
 from mimir.operation import Doc, operation
+from mimir.progress import report
 from mimir.rules import layers
 from mimir.rules.layers import DAY_MS, Trace
 from mimir.rules.similarity import similar_pairs
@@ -370,6 +371,7 @@ def _sweep(
                 archived += len(batch.leaving)
             last = batch.last
             examined += batch.examined
+            report(examined)
             tallies = [
                 Tally(one.changed + more.changed, one.archived + more.archived)
                 for one, more in zip(tallies, batch.tallies, strict=True)

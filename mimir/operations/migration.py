@@ -12,6 +12,7 @@ from msgspec import Struct
 from mimir.config import expand
 from mimir.engine import Engine
 from mimir.operation import Doc, operation
+from mimir.progress import report
 from mimir.store import Store, open_original
 
 FAMILY: Final = "Operations"
@@ -67,6 +68,7 @@ def migrate(
                 with engine.writing():
                     created += engine.store.add_wholes(wholes)
                 total += len(wholes)
+                report(total)
             for events in _chunks(source.events(renamed)):
                 with engine.writing():
                     engine.store.add_former_events(events)

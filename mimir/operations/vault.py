@@ -20,6 +20,7 @@ from mimir.errors import Conflict, InvalidInput
 from mimir.model import Entity, Filter, Stored
 from mimir.operation import Doc, check_texts, operation
 from mimir.operations.search import InWorkspace
+from mimir.progress import report
 from mimir.recording import add, may_read, new_entity, update
 from mimir.rules.layers import RANK
 from mimir.rules.note import ENDING, Note, NoteLink, note_name, read_note, write_note
@@ -120,7 +121,8 @@ def vault_export(
     names: dict[str, str] = {}
     counts = {"created": 0, "updated": 0, "": 0}
     errors: list[str] = []
-    for stored in _unarchived(engine, filter_):
+    for done, stored in enumerate(_unarchived(engine, filter_), start=1):
+        report(done, len(keys))
         entity = _without_hidden_links(engine, stored.entity, keys)
         file = note_name(entity.id) + ENDING
         try:
@@ -172,10 +174,13 @@ def vault_import(
     run = _Import()
     paths = [os.path.join(folder, file) for file in files if file.endswith(ENDING) and not file.startswith(".")]
     notes = _notes(engine, paths, workspace_hash, run)
+    done = 0
     while batch := tuple(itertools.islice(notes, _BATCH)):
         with engine.writing() as now:
             for read in batch:
                 _store(engine, read, now, run)
+        done += len(batch)
+        report(done, len(paths))
     for start in range(0, len(run.links), _BATCH):
         with engine.writing() as now:
             for path, number, links in run.links[start : start + _BATCH]:

@@ -13,6 +13,7 @@ from mimir.errors import Conflict, InvalidInput, NotFound
 from mimir.model import Entity, Filter, Link, Stored
 from mimir.operation import Doc, check_texts, operation
 from mimir.operations.entities import Category, Key, WorkspaceToFind
+from mimir.progress import report
 from mimir.recording import add, may_read, the_one, update
 from mimir.rules.text import split_passages
 
@@ -173,6 +174,7 @@ def federate(
                 copies[entity.id] = copy.entity.id
                 if entity.links:
                     linked.append(stored.number)
+        report(min(start + _BATCH, len(numbers)), len(numbers))
     dropped = 0
     for start in range(0, len(linked), _BATCH):
         with engine.writing() as now:

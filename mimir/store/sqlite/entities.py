@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from mimir.model import Entity, Filter, Passage, Stored, Traits, Version, is_live
+from mimir.progress import report
 from mimir.store.codec import COLUMNS, entity_row, links_as_text, stored_from_row, version_from_row
 from mimir.store.sqlite.filters import conditions
 from mimir.store.sqlite.graph import LinkRows
@@ -299,9 +300,14 @@ class EntityRows(PassageRows, LinkRows):
         """Empty both text indexes and fill them again from the rows; return the number of live entities indexed."""
         for live in (True, False):
             self.database.execute(f"DELETE FROM {table_for(live=live)}")
-        live_count = 0
+        live_count = done = 0
+        total = int(
+            self.database.execute("SELECT (SELECT count(*) FROM entities) + (SELECT count(*) FROM versions)").get
+        )
         everything = Filter(include_archived=True, every_caller=True)
         for batch in self.scan(everything):
+            done += len(batch)
+            report(done, total)
             for stored in batch:
                 live = is_live(stored.entity)
                 live_count += live
@@ -315,6 +321,8 @@ class EntityRows(PassageRows, LinkRows):
             if not rows:
                 return live_count
             last = rows[-1][0]
+            done += len(rows)
+            report(done, total)
             for row in rows:
                 entity = version_from_row(row[1:]).entity
                 self._index_owner(-row[0], entity, text_of(entity), live=False)
