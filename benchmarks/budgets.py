@@ -43,6 +43,8 @@ BUDGETS: Final = {
     "blocked": Budget("most ms", 100),
     "traverse": Budget("p50 ms", 50),
     "conflicts": Budget("p50 ms", 2_000),
+    "sealed": Budget("of plain", 1.5),
+    "sealed opening": Budget("more ms", 5),
 }
 """Medians on two cores. A row is held to those that its column `budget` names, joined by `JOINED_BY`."""
 

@@ -16,6 +16,10 @@ costs at least. With `--embed synthetic` the vectors are those of
 other memories, turned a little: quick, good for speed, senseless for search. `--keep` reuses the
 filled stores of an earlier run; remove the folder when the format of the store has changed. Filling
 and embedding 100,000 memories takes about ten minutes otherwise.
+
+`--sealed` measures only what sealing costs: the same calls go in turn to a plain store and to its
+sealed copy, so that whatever else the machine does slows both. `of plain` is the ratio of the
+medians; half of the recalls are selective, half common.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import cycle, islice
+from itertools import cycle, islice, repeat
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
@@ -40,8 +44,11 @@ from benchmarks.budgets import FULL_SIZE, JOINED_BY, print_verdicts
 from benchmarks.measure import Server, circumstances, run_once, serve, spread, timed, tool_call
 from benchmarks.report import Row, add_options, publish
 from mimir import Memory
+from mimir.config import load_settings
+from mimir.crypto import load_keys, write_key_file
 from mimir.embedding import Embedder, load_embedder
 from mimir.model import Mode
+from mimir.store import change_keys, open_store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,6 +115,7 @@ COLUMNS: Final = (
     "MB",
     "budget",
 )
+SEALED_COLUMNS: Final = ("size", "what", "door", "runs", "plain ms", "sealed ms", "of plain", "more ms", "MB", "budget")
 
 
 class Door(NamedTuple):
@@ -260,6 +268,64 @@ def measure_reads(door: Door, setting: Setting) -> Iterator[Row]:
     yield {"what": "health", "budget": "overhead" if door.name == "stdio" else "", **health}
 
 
+def measure_sealed(folder: Path, setting: Setting, more: Sequence[corpus.Memory]) -> Iterator[Row]:
+    """Yield how much longer the same calls take in a store that is sealed whole."""
+    _, embedded, _ = prepare(folder, setting.memories, setting.vectors)
+    with copy_of(embedded) as plain, copy_of(embedded) as sealed:
+        key = str(sealed.parent / "key")
+        write_key_file(key)
+        start = time.perf_counter()
+        change_keys(str(sealed), None, load_keys(key), "full")
+        yield {"what": "seal", "sealed ms": 1000 * (time.perf_counter() - start), "MB": sealed.stat().st_size / 1e6}
+        yield _in_turn("open and close", "in process", setting.runs, _opening(plain, ""), _opening(sealed, key))
+        with (
+            Server(plain, MIMIR_EMBEDDING="off") as one,
+            Server(sealed, MIMIR_EMBEDDING="off", MIMIR_ENCRYPTION_KEY_FILE=key) as other,
+        ):
+            doors = [
+                iter([partial(server.call, "mimir_remember", memory) for memory in more]) for server in (one, other)
+            ]
+            yield _in_turn("remember", "stdio", len(more), *doors)
+        with Memory.open(str(plain)) as one, Memory.open(str(sealed), encryption_key=key) as other:
+            halves = zip(*(setting.questions[name] for name in ("selective", "common")), strict=False)
+            asked = [question.text for pair in halves for question in pair]
+            for mode in MODES:
+                recalls = [_recalls(memory, mode, asked) for memory in (one, other)]
+                yield _in_turn(f"recall {mode}", "in process", setting.runs, *recalls)
+
+
+def _opening(store: Path, key: str) -> Iterator[Callable[[], object]]:
+    settings = load_settings(db=str(store), encryption_key=key)
+    return repeat(lambda: open_store(settings).close())
+
+
+def _recalls(memory: Memory, mode: str, asked: Sequence[str]) -> Iterator[Callable[[], object]]:
+    return cycle([partial(memory.recall, text, mode=mode, limit=LIMIT) for text in asked])
+
+
+def _in_turn(
+    what: str,
+    door: str,
+    runs: int,
+    plain: Iterator[Callable[[], object]],
+    sealed: Iterator[Callable[[], object]],
+) -> Row:
+    """Time calls of two doors in turn, after some that warm both."""
+    timed(call for pair in islice(zip(plain, sealed, strict=False), min(WARMING, runs // 2)) for call in pair)
+    durations = timed(call for pair in islice(zip(plain, sealed, strict=False), runs) for call in pair)
+    one, other = median(durations[::2]), median(durations[1::2])
+    return {
+        "what": what,
+        "door": door,
+        "runs": len(durations) // 2,
+        "plain ms": one,
+        "sealed ms": other,
+        "of plain": other / one,
+        "more ms": other - one,
+        "budget": "sealed opening" if what == "open and close" else "sealed",
+    }
+
+
 def measure(folder: Path, setting: Setting, more: Sequence[corpus.Memory]) -> Iterator[Row]:
     """Yield everything that is measured at one size; the kept stores stay as they are."""
     plain, embedded, rows = prepare(folder, setting.memories, setting.vectors)
@@ -306,7 +372,13 @@ def main() -> None:
             asked = corpus.questions(made[:size], arguments.queries + REMEMBERED_QUERIES)
             setting = Setting(made[:size], asked, arguments.queries, arguments.embed)
             _say(f"{setting.size} memories")
-            rows += [_completed(row, setting, rows) for row in measure(folder, setting, made[size:])]
+            if arguments.sealed:
+                found = measure_sealed(folder, setting, made[size:])
+                rows += [
+                    {column: {**row, "size": setting.size}.get(column) for column in SEALED_COLUMNS} for row in found
+                ]
+            else:
+                rows += [_completed(row, setting, rows) for row in measure(folder, setting, made[size:])]
     publish("scale", rows, arguments, settings)
     print_verdicts(rows)
 
@@ -399,6 +471,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--queries", type=int, default=200, metavar="N", help="calls per figure")
     parser.add_argument("--embed", choices=("real", "synthetic"), default="real")
+    parser.add_argument("--sealed", action="store_true", help="measure a sealed store against a plain one")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where filled stores are kept")
     add_options(parser)
     return parser.parse_args()

@@ -14,6 +14,7 @@ from mimir.errors import InvalidInput
 
 MAXIMUM_CATEGORY_BYTES: Final = 256
 MAXIMUM_KEY_BYTES: Final = 1_024
+MAXIMUM_TAGS_BYTES: Final = 65_536
 MAXIMUM_BODY_BYTES: Final = 4 * 1024 * 1024
 MAXIMUM_BODY_DEPTH: Final = 100
 
@@ -49,6 +50,22 @@ OPTIONS: Final = (
         ("full", "normal"),
     ),
     Option(
+        "encryption_key",
+        str,
+        "",
+        "File with the key that seals the store, as mimir keygen makes it. Empty: the store is not sealed.",
+        "MIMIR_ENCRYPTION_KEY_FILE",
+    ),
+    Option(
+        "encryption_scope",
+        str,
+        "",
+        "What a new store seals with the key: full = the whole file (default), body = memory bodies only, as the Rust"
+        " Mimir did.",
+        "MIMIR_ENCRYPTION_SCOPE",
+        ("full", "body"),
+    ),
+    Option(
         "embedding",
         str,
         "bundled",
@@ -64,6 +81,15 @@ OPTIONS: Final = (
         "Default of remember's dedup argument: merge a new key into an equal or similar memory.",
         "MIMIR_DEDUP",
         ("off", "exact", "similar"),
+    ),
+    Option(
+        "secrets",
+        str,
+        "warn",
+        "What becomes of text that looks like a credential: off = stored, warn = stored and reported, mask = masked"
+        " before it is stored, refuse = nothing is stored.",
+        "MIMIR_SECRETS",
+        ("off", "warn", "mask", "refuse"),
     ),
     Option(
         "exclude_categories",
@@ -114,6 +140,45 @@ OPTIONS: Final = (
         "MIMIR_MAX_INGEST_BYTES",
     ),
     Option("offline", bool, False, "Reach for no network, whatever else is set.", "MIMIR_OFFLINE"),
+    Option(
+        "transport",
+        str,
+        "stdio",
+        "How clients reach the server: stdio, http, or sse (deprecated); the last two serve the same routes.",
+        choices=("stdio", "http", "sse"),
+    ),
+    Option("port", int, 8767, "Port of HTTP."),
+    Option("web_bind", str, "127.0.0.1", "Address of HTTP; one that other machines can reach needs a token."),
+    Option(
+        "mcp_token",
+        str,
+        "",
+        "Bearer token that HTTP asks for; better in the environment, since flags can be seen by other users.",
+        "MIMIR_MCP_TOKEN",
+    ),
+    Option("tls_cert", str, "", "PEM file with the certificate for HTTPS.", "MIMIR_TLS_CERT"),
+    Option("tls_key", str, "", "PEM file with its key, when that is a file of its own.", "MIMIR_TLS_KEY"),
+    Option(
+        "allowed_origins",
+        str,
+        "",
+        "Comma list of origins (https://app.example) whose pages may use HTTP.",
+        "MIMIR_ALLOWED_ORIGINS",
+    ),
+    Option(
+        "allowed_hosts",
+        str,
+        "",
+        "Comma list of names under which HTTP is reached, beyond localhost and addresses.",
+        "MIMIR_ALLOWED_HOSTS",
+    ),
+    Option(
+        "rate_limit",
+        int,
+        0,
+        "Requests a minute that HTTP takes from one address; 0: no limit on a loopback address, else 1200.",
+        "MIMIR_RATE_LIMIT",
+    ),
     Option("tools", str, "all", "Tools that are listed: core, standard, all, or names.", "MIMIR_TOOLS"),
     Option("read_only", bool, False, "Refuse every tool that writes.", "MIMIR_READ_ONLY"),
 )
@@ -128,9 +193,12 @@ class Settings(NamedTuple):
 
     db: str
     durability: str
+    encryption_key: str
+    encryption_scope: str
     embedding: str
     agent_id: str
     dedup: str
+    secrets: str
     exclude_categories: str
     busy_timeout_ms: int
     log_level: str
@@ -142,19 +210,28 @@ class Settings(NamedTuple):
     connectors_config: str
     max_ingest_bytes: int
     offline: bool
+    transport: str
+    port: int
+    web_bind: str
+    mcp_token: str
+    tls_cert: str
+    tls_key: str
+    allowed_origins: str
+    allowed_hosts: str
+    rate_limit: int
     tools: str
     read_only: bool
 
     def __repr__(self) -> str:
-        """Return the settings without the key, which must not come into any log."""
-        shown = {**self._asdict(), "llm_api_key": "***" if self.llm_api_key else ""}
+        """Return the settings without the secrets, which must not come into any log."""
+        secret = {name: "***" for name in ("llm_api_key", "mcp_token") if getattr(self, name)}
+        shown = {**self._asdict(), **secret}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def excluded(self) -> tuple[str, ...]:
         """Return the categories that recall leaves out when none is asked for."""
-        names = (name.strip() for name in self.exclude_categories.split(","))
-        return tuple(name for name in names if name)
+        return comma_list(self.exclude_categories)
 
 
 def load_settings(**flags: object) -> Settings:
@@ -176,7 +253,8 @@ def load_settings(**flags: object) -> Settings:
             source = option.environment
         values[option.field] = option.default if given is None else parse_option(option, given, source)
     values["db"] = str(expand(values["db"])) if values["db"] else str(default_store().path)
-    values["connectors_config"] = expand(values["connectors_config"])
+    for field in ("connectors_config", "encryption_key", "tls_cert", "tls_key"):
+        values[field] = expand(values[field])
     return Settings(**values)
 
 
@@ -198,16 +276,26 @@ def parse_option(option: Option, value: object, source: str) -> Any:  # noqa: AN
             number = int(str(value))
         except ValueError:
             raise InvalidInput(f"{source}: {value!r} is not a whole number.") from None
-        if number <= 0:
+        if number <= 0 and number != option.default:
             raise InvalidInput(f"{source}: {number} is not above zero.")
         return number
     text = str(value)
-    if option.choices and text not in option.choices:
+    if option.choices and text not in option.choices and text != option.default:
         raise InvalidInput(
             f"{source}: {text!r} is not known.",
             hint="Use one of: " + ", ".join(option.choices) + ".",
         )
     return text
+
+
+def comma_list(text: str) -> tuple[str, ...]:
+    """Return the names in a comma list."""
+    return tuple(name for name in (part.strip() for part in text.split(",")) if name)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach what is bound to ``host``."""
+    return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdecimal())
 
 
 class DefaultStore(NamedTuple):
@@ -275,6 +363,11 @@ def expand(path: str) -> str:
     if path == "~" or path.startswith(("~/", "~\\")):
         return os.path.join(home(), path[2:]) if len(path) > 1 else home()
     return path
+
+
+def named_folder(variable: str, default: str) -> str:
+    """Return the folder that a variable of the environment names, or a default when it is unset or empty."""
+    return os.environ.get(variable) or default
 
 
 def forbid_telemetry() -> None:

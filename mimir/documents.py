@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import codecs
 import io
+import json
 import os
 import stat
+import sys
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
+from mimir.config import IS_WINDOWS, MAXIMUM_BODY_BYTES
 from mimir.errors import InvalidInput, Unavailable
 
 TEXT_FORMATS: Final = frozenset(
@@ -16,7 +19,15 @@ TEXT_FORMATS: Final = frozenset(
 )
 """Extensions of formats whose text is what the file holds."""
 
+EXTRACTION_S: Final = 60
+"""How long the text of a Word or PDF file may take, in seconds."""
+
+EXTRACTION_BYTES: Final = 1024 * 1024 * 1024
+"""How much memory that may take, where the system keeps such a bound."""
+
 _UNPACKED_BYTES: Final = 256 * 1024 * 1024
+_KERNEL_FOLDERS: Final = ("/proc", "/sys")
+_REFUSED_STATUS: Final = 3
 _OTHER_MARKS: Final = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
     (codecs.BOM_UTF32_BE, "UTF-32"),
@@ -49,11 +60,15 @@ def read_document(path: str, most_bytes: int) -> str:
 def text_of_document(path: str, data: bytes) -> str:
     """Return the text of a document that was read: of Word and PDF what they show, of all others what they hold.
 
+    Word and PDF are read by a process of its own, whose time and memory are bounded: a small file of these formats can
+    unfold to almost anything.
+
     Raises:
-        InvalidInput: it is damaged, or no UTF-8.
+        InvalidInput: it is damaged, takes too much, or is no UTF-8.
         Unavailable: the library for its format is not installed.
     """
-    return _EXTRACTORS.get(extension_of(path), decode)(path, data)
+    extension = extension_of(path)
+    return _extracted(path, extension, data) if extension in _EXTRACTORS else decode(path, data)
 
 
 def extension_of(path: str) -> str:
@@ -81,7 +96,7 @@ def read_bytes(path: str, most_bytes: int, *, follow: bool = True) -> bytes:
     try:
         with open(os.open(path, flags), "rb") as file:
             about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
+            if not stat.S_ISREG(about.st_mode) or about.st_dev in _kernel_devices():
                 raise InvalidInput(f"failed to read {path}: not a regular file", hint="Give the path of a file.")
             # One byte more, since a file may grow while it is read.
             data = file.read(most_bytes + 1) if about.st_size <= most_bytes else b""
@@ -118,27 +133,82 @@ def decode(path: str, data: bytes) -> str:
         raise InvalidInput(f"failed to read {path}: no UTF-8 text, {seems}", hint="Save it as UTF-8.") from None
 
 
-def _docx_text(path: str, data: bytes) -> str:
+def _kernel_devices() -> set[int]:
+    """Return the devices of folders whose files the kernel makes up when they are read: none of them is a document."""
+    return {os.stat(folder).st_dev for folder in _KERNEL_FOLDERS if os.path.ismount(folder)}
+
+
+def _extracted(path: str, extension: str, data: bytes) -> str:
+    import importlib.util
+    import subprocess
+
+    extractor = _EXTRACTORS[extension]
+    if importlib.util.find_spec(extractor.module) is None:
+        raise Unavailable(
+            f"{extractor.name} extraction needs {extractor.package}, which is not installed.",
+            hint="Run: pip install 'mimir-local[documents]'",
+        )
     try:
-        import docx
-        from docx.oxml.ns import qn
-    except ImportError:
-        raise _missing("DOCX", "python-docx") from None
+        done = subprocess.run(
+            # Without the present folder among those that modules are imported from: it may be anybody's.
+            [sys.executable, "-P", "-m", "mimir.documents", extension],
+            input=data,
+            capture_output=True,
+            timeout=EXTRACTION_S,
+            check=False,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        if done.returncode in (0, _REFUSED_STATUS):
+            told: str = json.loads(done.stdout)
+            if done.returncode == 0:
+                return told
+            raise InvalidInput(f"failed to read {path}: {told}", hint=extractor.advice)
+        reason = "it takes more memory than it may"
+    except subprocess.TimeoutExpired:
+        reason = f"it takes longer than {EXTRACTION_S} s"
+    except OSError as error:
+        reason = f"no process can be started for it: {_reason(error)}"
+    except ValueError:
+        reason = "its text cannot be read"
+    raise InvalidInput(f"failed to read {path}: {reason}", hint="Export it as text first.")
+
+
+def main(extension: str) -> int:
+    """Read a document from standard input, write its text or why there is none, and return the exit status."""
+    if not IS_WINDOWS:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (EXTRACTION_BYTES, EXTRACTION_BYTES))
+        resource.setrlimit(resource.RLIMIT_CPU, (EXTRACTION_S, EXTRACTION_S))
+    extractor = _EXTRACTORS[extension]
+    status = 0
+    try:
+        told = extractor.text(sys.stdin.buffer.read())
+    except _Refused as refusal:
+        told, status = str(refusal), _REFUSED_STATUS
+    except MemoryError:
+        return 1
+    except Exception as error:  # noqa: BLE001 - a damaged file may raise anything in the library
+        told, status = f"no {extractor.name}, or a damaged one ({type(error).__name__})", _REFUSED_STATUS
+    sys.stdout.buffer.write(json.dumps(told).encode())
+    return status
+
+
+class _Refused(Exception):
+    """A document is what it should be, and is refused all the same."""
+
+
+def _docx_text(data: bytes) -> str:
     import zipfile
 
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as parts:
-            unpacked = sum(part.file_size for part in parts.infolist())
-        if unpacked > _UNPACKED_BYTES:
-            raise InvalidInput(
-                f"failed to read {path}: it unpacks to {unpacked} bytes, more than {_UNPACKED_BYTES}",
-                hint="Export it as text first.",
-            )
-        body = docx.Document(io.BytesIO(data)).element.body
-    except InvalidInput:
-        raise
-    except Exception as error:  # noqa: BLE001 - a damaged file may raise anything in the library
-        raise _damaged(path, "DOCX", error) from None
+    import docx
+    from docx.oxml.ns import qn
+
+    with zipfile.ZipFile(io.BytesIO(data)) as parts:
+        unpacked = sum(part.file_size for part in parts.infolist())
+    if unpacked > _UNPACKED_BYTES:
+        raise _Refused(f"it unpacks to {unpacked} bytes, more than {_UNPACKED_BYTES}")
+    body = docx.Document(io.BytesIO(data)).element.body
     text: list[str] = []
     for element in body.iter(qn("w:t"), qn("w:tab"), qn("w:br"), qn("w:cr"), qn("w:p")):
         if element.tag == qn("w:t"):
@@ -151,48 +221,49 @@ def _docx_text(path: str, data: bytes) -> str:
     return "".join(text).strip("\n")
 
 
-def _pdf_text(path: str, data: bytes) -> str:
-    try:
-        import pypdf
-    except ImportError:
-        raise _missing("PDF", "pypdf") from None
+def _pdf_text(data: bytes) -> str:
     import logging
 
-    # What it finds odd in a file goes to standard error otherwise, which belongs to us.
+    import pypdf
+
+    # What it finds odd in a file goes to standard error otherwise.
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
-    try:
-        reader = pypdf.PdfReader(io.BytesIO(data))
-        locked = reader.is_encrypted and not reader.decrypt("")
-        text = "" if locked else "\n\n".join(page.extract_text() for page in reader.pages)
-    except Exception as error:  # noqa: BLE001 - a damaged file may raise anything in the library
-        raise _damaged(path, "PDF", error) from None
-    if locked:
-        raise InvalidInput(f"failed to read {path}: it needs a password", hint="Save it without one.")
+    reader = pypdf.PdfReader(io.BytesIO(data))
+    if reader.is_encrypted and not reader.decrypt(""):
+        raise _Refused("it needs a password; save it without one")
+    pages: list[str] = []
+    room = MAXIMUM_BODY_BYTES
+    for page in reader.pages:
+        pages.append(page.extract_text())
+        room -= len(pages[-1])
+        if room < 0:
+            raise _Refused(f"its text is longer than {MAXIMUM_BODY_BYTES} characters")
+    text = "\n\n".join(pages)
     if not text.strip():
-        raise InvalidInput(
-            f"failed to read {path}: it holds no text, perhaps only scanned pages",
-            hint="Make its text readable with a program for optical character recognition.",
-        )
+        raise _Refused("it holds no text, perhaps only scanned pages")
     # Letters that a page's font has no character for come as halves of surrogate pairs.
     return text.encode("utf-8", "replace").decode()
-
-
-def _missing(name: str, package: str) -> Unavailable:
-    return Unavailable(
-        f"{name} extraction needs {package}, which is not installed.",
-        hint="Run: pip install 'mimir-local[documents]'",
-    )
-
-
-def _damaged(path: str, name: str, error: Exception) -> InvalidInput:
-    return InvalidInput(
-        f"failed to read {path}: no {name}, or a damaged one ({type(error).__name__})",
-        hint="Open it in its own program and save it anew.",
-    )
 
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-_EXTRACTORS: Final[Mapping[str, Callable[[str, bytes], str]]] = {"docx": _docx_text, "pdf": _pdf_text}
+class _Extractor(NamedTuple):
+    """How the text of one format is read: by which module of which package, and what to do when it cannot be."""
+
+    name: str
+    module: str
+    package: str
+    text: Callable[[bytes], str]
+    advice: str
+
+
+_EXTRACTORS: Final[Mapping[str, _Extractor]] = {
+    "docx": _Extractor("DOCX", "docx", "python-docx", _docx_text, "Open it in Word and save it anew, or as text."),
+    "pdf": _Extractor("PDF", "pypdf", "pypdf", _pdf_text, "Make its text readable, or export it as text first."),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from mimir.config import MAXIMUM_BODY_BYTES, MAXIMUM_BODY_DEPTH, MAXIMUM_CATEGORY_BYTES, MAXIMUM_KEY_BYTES
+from mimir.config import (
+    MAXIMUM_BODY_BYTES,
+    MAXIMUM_BODY_DEPTH,
+    MAXIMUM_CATEGORY_BYTES,
+    MAXIMUM_KEY_BYTES,
+    MAXIMUM_TAGS_BYTES,
+)
 from mimir.errors import InvalidInput
 from mimir.model import Json, Passage
 from mimir.operation import read_value
 from mimir.rules.layers import canonical_layer
+from mimir.rules.secrets import may_hold_secrets, screen
 from mimir.rules.text import searchable_text, split_passages
+
+Value = TypeVar("Value")
 
 DEFAULT_IMPORTANCE: Final = 0.5
 VISIBILITIES: Final = ("private", "workspace", "public")
 
+_NAMED_SECRETS: Final = 10
+_WARNING: Final = "There seems to be a secret in {}: say where it is kept instead, then forget and purge this."
+_TEXTS: Final = frozenset({"agent_id", "status", "tags", "topic_path", "type"})
 _CHANGEABLE: Final = {
     "status": "string",
     "type": "string",
@@ -33,7 +45,10 @@ _CHANGEABLE: Final = {
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One memory as it was handed in, checked: its body as JSON and as searchable text, and the fields given."""
+    """One memory as it was handed in, checked: its body as JSON and as searchable text, and the fields given.
+
+    `warnings` say where it seems to hold a secret.
+    """
 
     category: str
     key: str
@@ -45,6 +60,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     source: str
     prefix: str
     changes: dict[str, Any]
+    warnings: tuple[str, ...] = ()
 
 
 def make_draft(
@@ -52,6 +68,7 @@ def make_draft(
     key: str,
     body: Json,
     *,
+    secrets: str,
     workspace_hash: str = "",
     importance: float = DEFAULT_IMPORTANCE,
     recall_when: Sequence[str] = (),
@@ -61,15 +78,30 @@ def make_draft(
 ) -> Draft:
     """Check a memory and lay out its body; None among ``changes`` means that the field was left out.
 
+    ``secrets`` is the setting of that name: what becomes of text that looks like a credential.
+
     Raises:
-        InvalidInput: body is not JSON, a name is empty or too long, a field is unknown or out of range, or validity
-            ends before it begins.
+        InvalidInput: body is not JSON, a name is empty or too long, a field is unknown or out of range, validity
+            ends before it begins, or there is a secret where ``secrets`` allows none.
     """
     _check_name("category", category, MAXIMUM_CATEGORY_BYTES)
     _check_name("key", key, MAXIMUM_KEY_BYTES)
     _check_share("importance", importance)
-    _size("workspace_hash", workspace_hash)
+    _check_length("workspace_hash", _size("workspace_hash", workspace_hash), MAXIMUM_KEY_BYTES)
     body_json, value = _read_body(body, read_value("recall_when", recall_when, "array") if recall_when else ())
+    checked = _checked_changes(changes) if changes else {}
+    warnings: tuple[str, ...] = ()
+    names = f"{category}\n{key}\n{workspace_hash}"
+    if secrets != "off" and may_hold_secrets(f"{names}\n{_told(value)}\n{_told(checked)}"):
+        _, warnings = screened(for_names(secrets), "category, key or workspace_hash", names)
+        safe, more = screened(secrets, "body_json", value, name=key)
+        if safe is not value:
+            value, body_json = safe, msgspec.json.encode(safe).decode()
+        warnings += more
+        for name in _TEXTS & checked.keys():
+            safe, more = screened(secrets, name, checked[name])
+            checked[name] = tuple(safe) if name == "tags" else safe
+            warnings += more
     text = searchable_text(value)
     return Draft(
         category=category,
@@ -81,8 +113,62 @@ def make_draft(
         importance=importance,
         source=source,
         prefix=prefix,
-        changes=_checked_changes(changes) if changes else {},
+        changes=checked,
+        warnings=warnings,
     )
+
+
+def _told(value: Json) -> str:
+    """Return all texts of a JSON value, the names of its members as well."""
+    if isinstance(value, dict):
+        return "\n".join([*value, *map(_told, value.values())])
+    return "\n".join(map(_told, value)) if isinstance(value, (list, tuple)) else value if isinstance(value, str) else ""
+
+
+def for_names(secrets: str) -> str:
+    """Return the setting ``secrets`` for names: one that was masked would be that of something else."""
+    return "refuse" if secrets == "mask" else secrets
+
+
+def screened(secrets: str, place: str, value: Json, *, name: str = "") -> tuple[Json, tuple[str, ...]]:
+    """Return a value as the setting ``secrets`` lets it be stored, itself if nothing has to go, and what to warn of.
+
+    ``place`` is what a warning or an error calls it, ``name`` the key it is stored under; neither ever says what the
+    secret is.
+
+    Raises:
+        InvalidInput: there is a secret and the setting is ``refuse``, or the value is nested too deep to be looked at.
+    """
+    if secrets == "off":
+        return value, ()
+    try:
+        safe, found = screen(value, place, name)
+    except RecursionError:
+        raise InvalidInput(f"'{place}' is nested too deep.", hint="Store a flatter value.") from None
+    if not found:
+        return value, ()
+    places = list(dict.fromkeys(f"{one.place} ({one.kind})" for one in found))
+    if secrets == "refuse":
+        raise InvalidInput(
+            f"There seems to be a secret in {', '.join(places[:_NAMED_SECRETS])}; nothing was stored.",
+            hint="Say where it is kept instead, or start with another --secrets (MIMIR_SECRETS): warn, off.",
+        )
+    what = "A secret was masked in {}." if secrets == "mask" else _WARNING
+    return (safe if secrets == "mask" else value), tuple(what.format(one) for one in places[:_NAMED_SECRETS])
+
+
+def screened_all(secrets: str, values: Mapping[str, Value]) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """Return values by their names as `screened` returns each, and all that there is to warn of.
+
+    Raises:
+        InvalidInput: as `screened`.
+    """
+    safe: dict[str, Value] = {}
+    warnings: list[str] = []
+    for name, value in values.items():
+        safe[name], more = screened(secrets, name, value)
+        warnings += more
+    return safe, tuple(warnings)
 
 
 def _checked_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,6 +177,11 @@ def _checked_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise InvalidInput(f"{min(unknown)!r} is not a field of a memory.", hint="Use the parameters of remember.")
     given = {name: read_value(name, value, _CHANGEABLE[name]) for name, value in given.items()}
+    for name in _TEXTS & given.keys():
+        if name == "tags":
+            _check_length(name, sum(len(tag.encode()) for tag in given[name]), MAXIMUM_TAGS_BYTES)
+        else:
+            _check_length(name, _size(name, given[name]), MAXIMUM_KEY_BYTES)
     _check_share("certainty", given.get("certainty", 0.5))
     visibility = given.get("visibility", "workspace")
     if visibility not in VISIBILITIES:
@@ -105,6 +196,10 @@ def _check_name(name: str, value: str, most_bytes: int) -> None:
     size = _size(name, value)
     if not value or value.isspace():
         raise InvalidInput(f"'{name}' is empty.", hint=f"Give the memory a {name}.")
+    _check_length(name, size, most_bytes)
+
+
+def _check_length(name: str, size: int, most_bytes: int) -> None:
     if size > most_bytes:
         raise InvalidInput(f"'{name}' is {size} bytes long.", hint=f"Use at most {most_bytes} bytes.")
 
@@ -160,6 +255,7 @@ def _read_body(body: Json, recall_when: Sequence[str]) -> tuple[str, Json]:
     if recall_when and isinstance(value, dict):
         value = {**value, "recall_when": list(recall_when)}
         text = msgspec.json.encode(value, order="sorted").decode()
+        _check_body_size(len(text.encode()))
     return text, value
 
 

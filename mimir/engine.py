@@ -14,13 +14,16 @@ import msgspec
 
 from mimir.clock import Clock, SystemClock
 from mimir.config import Settings, load_settings
-from mimir.errors import MimirError, Unavailable
+from mimir.errors import Busy, MimirError, Unavailable
 from mimir.model import Entity
 from mimir.rules.layers import RECALL_BOOST, boosted, raised_layer
 from mimir.rules.text import embedded_text, searchable_text
 from mimir.store import open_store
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mimir.embedding import Embedder
     from mimir.store import Store
 
@@ -34,6 +37,16 @@ EMBED_BATCH: Final = 32
 """Passages that one turn of embedding takes: a fraction of a second, so that a reader or the end need not wait long."""
 
 LEASE_MS: Final = 60_000
+
+LOCK_PATIENCE_S: Final = 0.05
+"""How long upkeep, and what a read would like to write, wait for the write lock, in seconds; it is tried again."""
+
+LONGEST_LOG_BYTES: Final = 48_000_000
+"""Size of the log from which on the background thread empties it: by itself it starts anew at about 33 million."""
+
+FOLD_PATIENCE_S: Final = 0.5
+FOLD_DELAY_S: Final = 5.0
+"""How long emptying the log waits for readers, while writers wait too, and how long after that it is tried again."""
 
 _open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
@@ -59,9 +72,11 @@ class Engine:
         self._wake = threading.Condition()
         self._flush_at: float | None = None
         self._embed_at: float | None = None
+        self._fold_at: float | None = None
         self._worker: threading.Thread | None = None
         self._closing = False
         self._embedding = threading.Lock()
+        self._ready: list[tuple[int, Sequence[int], NDArray[np.float32]]] = []
         _open_engines.add(self)
 
     @classmethod
@@ -112,6 +127,7 @@ class Engine:
             self._worker.join()
         try:
             self.flush_uses()
+            self._store_ready()
         except MimirError as error:
             # How often some memories were used is lost; that must not fail what was done with the store.
             self.worker_failure = error
@@ -130,6 +146,8 @@ class Engine:
         except BaseException:
             self._keep_uses(uses)
             raise
+        if self._fold_at is None and self.store.log_size() > LONGEST_LOG_BYTES:
+            self._note_long_log(0.0)
 
     def require_embedder(self) -> Embedder:
         """Return the embedder.
@@ -197,8 +215,19 @@ class Engine:
                 self._flush_at = time.monotonic() + TOUCH_DELAY_S
 
     def embed_pending(self, budget_s: float | None = None) -> int:
-        """Embed what waits, newest first, for at most ``budget_s`` seconds; return how many passages were embedded."""
-        until = None if budget_s is None else time.monotonic() + budget_s
+        """Embed what waits, newest first, for at most ``budget_s`` seconds; return how many passages were embedded.
+
+        With a budget it serves a reader, and gives up when others hold the store.
+
+        Raises:
+            Busy: others hold the store for too long.
+        """
+        if budget_s is None:
+            return self._embed_until(None)
+        with self.store.waiting_at_most(LOCK_PATIENCE_S):
+            return self._embed_until(time.monotonic() + budget_s)
+
+    def _embed_until(self, until: float | None) -> int:
         done = 0
         while until is None or time.monotonic() < until:
             # One turn at a time: what another thread has leased would be missing when this call returns.
@@ -215,6 +244,7 @@ class Engine:
         return done
 
     def _embed_batch(self) -> int:
+        self._store_ready()
         embedder = self.require_embedder()
         model = self.store.model_number(embedder.model_id, embedder.dimensions)
         now = self.clock.now_ms()
@@ -223,10 +253,17 @@ class Engine:
         if not leased:
             return 0
         texts = self.passage_texts(leased, titled=True)
-        vectors = embedder.embed([texts.get(passage, "") for passage in leased])
-        with self.store.writing():
-            self.store.add_vectors(model, leased, vectors)
+        self._ready.append((model, leased, embedder.embed([texts.get(passage, "") for passage in leased])))
+        self._store_ready()
         return len(leased)
+
+    def _store_ready(self) -> None:
+        """Store the vectors that are made; those that cannot be stored now are kept for the next turn."""
+        if self._ready:
+            with self.store.writing():
+                for model, passages, vectors in self._ready:
+                    self.store.add_vectors(model, passages, vectors)
+            self._ready.clear()
 
     def embed_owners(self, numbers: Sequence[int]) -> int:
         """Embed all passages of entities now, whoever has leased them; return the number of entities."""
@@ -267,6 +304,18 @@ class Engine:
             for passage, (owner, text) in cut.items()
         }
 
+    def _note_long_log(self, delay_s: float) -> None:
+        with self._wake:
+            self._fold_at = time.monotonic() + delay_s
+        self._start_worker()
+
+    def _fold_log(self) -> None:
+        """Empty the log, unless another process has done it; a reader that keeps it is asked again later."""
+        with self._wake:
+            self._fold_at = None
+        if self.store.log_size() > LONGEST_LOG_BYTES and not self.store.truncate_log(FOLD_PATIENCE_S):
+            self._note_long_log(FOLD_DELAY_S)
+
     def _start_worker(self) -> None:
         with self._wake:
             if self._worker is None and not self._closing:
@@ -282,8 +331,9 @@ class Engine:
                 now = time.monotonic()
                 flush = self._flush_at is not None and self._flush_at <= now
                 embed = self._embed_at is not None and self._embed_at <= now
-                if not (flush or embed):
-                    due = [at - now for at in (self._flush_at, self._embed_at) if at is not None]
+                fold = self._fold_at is not None and self._fold_at <= now
+                if not (flush or embed or fold):
+                    due = [at - now for at in (self._flush_at, self._embed_at, self._fold_at) if at is not None]
                     self._wake.wait(min(due, default=None))
                     continue
                 if embed:
@@ -291,10 +341,17 @@ class Engine:
             # A failure here (a full disk, a busy file) loses no memory: the uses are a statistic, and what waits for a
             # vector stays marked as waiting.
             try:
-                if flush:
-                    self.flush_uses()
+                if fold:
+                    self._fold_log()
+                # A reader may stand behind this thread, so it must not wait for long itself.
+                with self.store.waiting_at_most(LOCK_PATIENCE_S):
+                    if flush:
+                        self.flush_uses()
+                    if embed:
+                        self._embed_until(None)
+            except Busy:
                 if embed:
-                    self.embed_pending()
+                    self.note_pending()
             except MimirError as error:
                 self.worker_failure = error
 

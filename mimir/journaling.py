@@ -90,9 +90,11 @@ def append_event(
         json_text("forward", forward),
     )
     highest, last, former = engine.store.journal_end()
+    # Beyond what is there if rows were taken off the end, so that the gap stays.
+    sequence = max(highest, last) + 1
+    chain_key = engine.store.chain_key(sequence)
     event = Event(
-        # Beyond what is there if rows were taken off the end, so that the gap stays.
-        sequence=max(highest, last) + 1,
+        sequence=sequence,
         id=engine.clock.new_id("jrn-") if event_id is None else event_id,
         event_type=event_type,
         category=category,
@@ -101,11 +103,11 @@ def append_event(
         agent_id=engine.settings.agent_id if agent_id is None else agent_id,
         workspace_hash=workspace_hash,
         payload=payload,
-        payload_commitment=commitment(payload),
+        payload_commitment=commitment(payload, chain_key),
         audit_hash="",
         created_at_unix_ms=now,
     )
-    event = msgspec.structs.replace(event, audit_hash=chain_hash(former or GENESIS, event))
+    event = msgspec.structs.replace(event, audit_hash=chain_hash(former or GENESIS, event, chain_key))
     engine.store.add_event(event)
     return event
 
@@ -148,8 +150,10 @@ def verify(engine: Engine) -> Verified:
 def verify_journal(engine: Engine) -> JournalCheck:
     """Walk the journal from its first row and name the first that does not follow from the one before it.
 
-    Rows whose payload was blanked hold by their hash alone. What was taken off the end is told by the highest sequence
-    number ever given out.
+    Each row is held to the key with which the journal was chained when it was written: sealing a store, unsealing it
+    and changing its key begin a new stretch and leave what was chained before as it is, so that a hash noted earlier
+    stays good. Rows whose payload was blanked hold by their hash alone. What was taken off the end is told by the
+    highest sequence number ever given out.
     """
     rows = erased = last = 0
     former = GENESIS
@@ -162,7 +166,8 @@ def verify_journal(engine: Engine) -> JournalCheck:
             broken = _missing_end(last, highest)
             break
         for event, readable in batch:
-            reason = misfit(last, former, event) if readable else "kind: a field is not what it was written as"
+            key = engine.store.chain_key(event.sequence)
+            reason = misfit(last, former, event, key) if readable else "kind: a field is not what it was written as"
             if reason:
                 broken = Break(sequence=event.sequence, id=event.id, reason=reason)
                 break

@@ -120,7 +120,10 @@ class Event(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class EventFilter(Struct, frozen=True, kw_only=True):
-    """Which events a read returns; None means that the field is not looked at. Both bounds of time are inclusive."""
+    """Which events a read returns; None means that the field is not looked at. Both bounds of time are inclusive.
+
+    `caller` keeps out what is about a memory that is private to another agent.
+    """
 
     from_ms: int | None = None
     to_ms: int | None = None
@@ -130,6 +133,7 @@ class EventFilter(Struct, frozen=True, kw_only=True):
     entity_id: str | None = None
     agent_id: str | None = None
     workspace_hash: str | None = None
+    caller: str | None = None
 
 
 class Erased(Struct, frozen=True, kw_only=True):
@@ -258,13 +262,17 @@ class Recalled(Struct, frozen=True, kw_only=True):
 
 
 class Remembered(Struct, frozen=True, kw_only=True):
-    """What remember did: `created`, `updated`, or merged into the memory that `id` names."""
+    """What remember did: `created`, `updated`, or merged into the memory that `id` names.
+
+    `warnings` say where what was handed in seems to hold a secret.
+    """
 
     id: str
     action: str
     category: str
     key: str
     similar_to: tuple[Similar, ...] | UnsetType = UNSET
+    warnings: tuple[str, ...] | UnsetType = UNSET
 
 
 class Similar(Struct, frozen=True, kw_only=True):
@@ -276,10 +284,11 @@ class Similar(Struct, frozen=True, kw_only=True):
 
 
 class RememberedMany(Struct, frozen=True, kw_only=True):
-    """How many memories a bulk write created, updated and left as they were."""
+    """How many memories a bulk write created and updated; `warnings` name the first that seem to hold a secret."""
 
     created: int
     updated: int
+    warnings: tuple[str, ...] | UnsetType = UNSET
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -291,7 +300,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 class Stats(Struct, frozen=True, kw_only=True):
-    """Counts over the whole store; the totals include archived entities, `active_entities` does not."""
+    """Counts over the store; entities are those that the caller may read, archived ones but in `active_entities`."""
 
     total_entities: int
     active_entities: int
@@ -346,7 +355,12 @@ def passes(entity: Entity, filter_: Filter) -> bool:
         start, end = entity.valid_from_unix_ms, entity.valid_to_unix_ms
         if (start is not None and start > filter_.valid_at) or (end is not None and end <= filter_.valid_at):
             return False
-    return filter_.every_caller or entity.visibility != "private" or entity.agent_id == filter_.caller
+    return filter_.every_caller or is_readable(entity, filter_.caller)
+
+
+def is_readable(entity: Entity, caller: str) -> bool:
+    """Tell whether a caller may see an entity: a private one only its own agent."""
+    return entity.visibility != "private" or entity.agent_id == caller
 
 
 _SYSTEM_FIELDS = frozenset(Entity.__struct_fields__) | frozenset(Hit.__struct_fields__)

@@ -22,6 +22,7 @@ from mimir.model import (
     Stored,
     Version,
     is_live,
+    is_readable,
 )
 from mimir.operation import check_texts
 from mimir.rules.layers import MERGE_BOOST, boosted, raised_layer
@@ -31,6 +32,7 @@ from mimir.rules.text import split_passages
 _COMPARED: Final = 4
 _NAMED_SIMILAR: Final = 3
 _BULK_BATCH: Final = 5_000
+_BULK_WARNINGS: Final = 20
 _NEEDED_FIELDS: Final = frozenset({"category", "key", "body_json"})
 _OWN_FIELDS: Final = frozenset({"workspace_hash", "importance", "recall_when"})
 
@@ -50,7 +52,7 @@ def store_draft(engine: Engine, draft: Draft, dedup: str = "off") -> Remembered:
         else:
             result = _create(engine, draft, now, dedup)
     engine.note_pending()
-    return result
+    return msgspec.structs.replace(result, warnings=draft.warnings) if draft.warnings else result
 
 
 def new_entity(engine: Engine, draft: Draft, entity_id: str, now: int) -> Entity:
@@ -184,13 +186,16 @@ def remember_many(
         InvalidInput: a memory is not valid; the message names its place, counted from 0.
     """
     created = updated = 0
+    warnings: list[str] = []
     for chunk in _chunks(memories, batch):
         drafts = []
         for place, memory in enumerate(chunk, start=created + updated):
             try:
-                drafts.append(_draft_of(memory))
+                drafts.append(_draft_of(engine, memory))
             except InvalidInput as error:
                 raise InvalidInput(f"Memory {place}: {error.message}", hint=error.hint) from None
+            if drafts[-1].warnings and len(warnings) < _BULK_WARNINGS:
+                warnings.append(f"Memory {place}: {' '.join(drafts[-1].warnings)}")
         # In order, the random ids of a batch fill their index from left to right.
         ids = sorted(engine.clock.new_ids("mem-", len(drafts)))
         with engine.writing() as now:
@@ -208,7 +213,7 @@ def remember_many(
         if progress is not None:
             progress(created + updated)
     engine.note_pending()
-    return RememberedMany(created=created, updated=updated)
+    return RememberedMany(created=created, updated=updated, warnings=tuple(warnings) or UNSET)
 
 
 def find_one(
@@ -247,7 +252,7 @@ def the_one(found: Sequence[Stored], category: str, key: str) -> Stored | None:
 
 def may_read(engine: Engine, entity: Entity) -> bool:
     """Tell whether the caller of this process may see an entity: a private one only its own agent."""
-    return entity.visibility != "private" or entity.agent_id == engine.settings.agent_id
+    return is_readable(entity, engine.settings.agent_id)
 
 
 def _create(engine: Engine, draft: Draft, now: int, dedup: str) -> Remembered:
@@ -305,16 +310,17 @@ def _merge(engine: Engine, stored: Stored, draft: Draft, now: int) -> Remembered
     return Remembered(id=entity.id, action="deduped (new key not created)", category=draft.category, key=draft.key)
 
 
-def _draft_of(memory: Mapping[str, Any]) -> Draft:
+def _draft_of(engine: Engine, memory: Mapping[str, Any]) -> Draft:
+    secrets = engine.settings.secrets
     try:
         category, key, body = memory["category"], memory["key"], memory["body_json"]
     except KeyError as error:
         raise InvalidInput(f"{error} is missing.", hint="Give category, key and body_json.") from None
     if len(memory) == len(_NEEDED_FIELDS):
-        return make_draft(category, key, body, changes={})
+        return make_draft(category, key, body, secrets=secrets, changes={})
     own = {name: value for name, value in memory.items() if name in _OWN_FIELDS}
     changes = {name: value for name, value in memory.items() if name not in _OWN_FIELDS | _NEEDED_FIELDS}
-    return make_draft(category, key, body, changes=changes, **own)
+    return make_draft(category, key, body, secrets=secrets, changes=changes, **own)
 
 
 def _versioned(entity: Entity) -> tuple[object, ...]:

@@ -15,7 +15,19 @@ from msgspec import UNSET, Struct
 
 from mimir.engine import text_of
 from mimir.errors import Busy, InvalidInput, StorageFailure, Unavailable
-from mimir.model import RETIRED_STATUSES, Candidate, Entity, Filter, Hit, Recalled, Stored, Traits, Version, passes
+from mimir.model import (
+    RETIRED_STATUSES,
+    Candidate,
+    Entity,
+    Filter,
+    Hit,
+    Recalled,
+    Stored,
+    Traits,
+    Version,
+    is_readable,
+    passes,
+)
 from mimir.rules import fusion
 from mimir.rules.layers import DAY_MS
 from mimir.rules.query import Query, parse_query, without_common
@@ -36,6 +48,7 @@ EVIDENCE_CHARACTERS: Final = 600
 
 _PREFIX_SHARE: Final = 0.5
 _BOOKED_FROM: Final = 3
+_LONGEST_SUBSTRING: Final = 1_000
 _FAR_FUTURE_MS: Final = 1 << 62
 
 
@@ -288,7 +301,9 @@ def _run_keyword(
             [msgspec.structs.replace(one, score=_PREFIX_SHARE * least * one.score / most) for one in begun],
         )
     # Beside the dense arm a chance substring ("hot" in "photo") would outweigh meaning; a number rarely is chance.
-    parts = [word for word in query.words if not dense or any(map(str.isdigit, word))]
+    parts = [
+        word for word in query.words if len(word) <= _LONGEST_SUBSTRING and (not dense or any(map(str.isdigit, word)))
+    ]
     if not arms.keyword and parts:
         for owner in store.match_substring(parts, filter_, pool):
             arms.keyword[owner] = 1.0
@@ -345,6 +360,9 @@ def _believed(engine: Engine, request: Request, arms: Arms) -> dict[int, Entity 
 
 def _believed_then(engine: Engine, request: Request, stored: Stored) -> Entity | Version | None:
     """Return what was in force of an entity at the instant of a request, if it passes the request's filter."""
+    # Who may read it is decided now: what became private is so for all its past.
+    if not is_readable(stored.entity, request.filter.caller):
+        return None
     versions = engine.store.versions(stored.number)
     as_of = _FAR_FUTURE_MS if request.as_of_ms is None else request.as_of_ms
     one = in_force(stored.entity, versions, as_of, request.valid_at_ms)

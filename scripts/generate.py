@@ -121,18 +121,32 @@ def benchmarks_page() -> str:
     ]
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
         report = json.loads(path.read_text(encoding="utf-8"))
-        columns = list(dict.fromkeys(column for row in report["rows"] for column in row))
+        if report["benchmark"] == "reliability":
+            continue
         machine = ", ".join(f"{name} {value}" for name, value in report["machine"].items())
         parts += [
             f"## {report['benchmark']}: {path.stem}\n",
             f"    python -m benchmarks.{report['benchmark']}\n",
             f"Measured {report['measured_at'][:10]} on: {machine}.\n",
-            "| " + " | ".join(columns) + " |",
-            "|" + "---|" * len(columns),
-            *("| " + " | ".join(_cell(row.get(column)) for column in columns) + " |" for row in report["rows"]),
-            "",
+            _table(report["rows"]),
         ]
     return "\n".join(parts)
+
+
+def reliability_tables() -> str:
+    """Return the committed result of the trials: a table of the faults and one of many servers on a file."""
+    report = json.loads((ROOT / "benchmarks" / "results" / "reliability.json").read_text(encoding="utf-8"))
+    machine = ", ".join(f"{name} {value}" for name, value in report["machine"].items())
+    faults = [row for row in report["rows"] if "calls" not in row]
+    crowds = [row for row in report["rows"] if "calls" in row]
+    return f"Measured {report['measured_at'][:10]} on: {machine}.\n\n{_table(faults)}\n{_table(crowds)}"
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(_cell(row.get(column)) for column in columns) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
 
 
 def _cell(value: object) -> str:
@@ -146,16 +160,19 @@ def with_block(text: str, name: str, content: str) -> str:
     pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
     replaced, count = pattern.subn(lambda match: match.group(1) + content + match.group(2), text)
     if count != 1:
-        raise SystemExit(f"README.md holds {count} blocks named {name}, not one")
+        raise SystemExit(f"there are {count} blocks named {name}, not one")
     return replaced
 
 
 def generated_files() -> dict[Path, str]:
     """Return the text of each generated file by its path."""
     from mimir.cli.reference import cli_reference
+    from scripts.client_pages import client_pages
+    from scripts.visibility import visibility_page
 
     catalogue = build_catalogue()
     readme = ROOT / "README.md"
+    reliability = ROOT / "docs" / "reliability.md"
     return {
         Path(CATALOGUE_PATH): catalogue_text(catalogue),
         readme: with_block(readme.read_text(encoding="utf-8"), "tools", tool_table(catalogue)),
@@ -163,6 +180,9 @@ def generated_files() -> dict[Path, str]:
         ROOT / "docs" / "errors.md": errors_page(),
         ROOT / "docs" / "cli.md": NOTE + "# Command line\n\n" + cli_reference(),
         ROOT / "docs" / "benchmarks.md": benchmarks_page(),
+        reliability: with_block(reliability.read_text(encoding="utf-8"), "reliability", reliability_tables()),
+        ROOT / "docs" / "visibility.md": NOTE + visibility_page(),
+        **{ROOT / "docs" / "clients" / name: NOTE + text for name, text in client_pages().items()},
     }
 
 

@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, NamedTuple
 
 import click
@@ -170,7 +170,7 @@ def _result(entry: Mapping[str, Any], words: Mapping[str, Any], settings: Mappin
     read = read_arguments(entry, {name: _read_word(name, value, entry) for name, value in words.items()})
     with open_engine(settings) as engine:
         refuse_writes(engine.settings, entry["effect"])
-        with _waiting(entry):
+        with waiting(entry["tool"]["title"]) if entry["long"] else nullcontext():
             result: msgspec.Struct = load_function(entry)(engine, **read)
     return result
 
@@ -388,12 +388,11 @@ def _help(name: str, schema: Mapping[str, Any], note: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _waiting(entry: Mapping[str, Any]) -> Iterator[None]:
-    """Show that a long operation is at work, on a terminal only."""
-    if not entry["long"] or not sys.stderr.isatty():
+def waiting(title: str) -> Iterator[None]:
+    """Show on a terminal that something is at work, and how far it has come."""
+    if not sys.stderr.isatty():
         yield
         return
-    title = entry["tool"]["title"]
     with console(stderr=True).status(title) as status:
 
         def show_progress(done: int, total: int | None) -> None:

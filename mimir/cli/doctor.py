@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -22,7 +22,9 @@ from mimir.cli.commands import (
     json_option,
     setting_options,
 )
-from mimir.cli.output import as_commands, console, distance, print_json, size
+from mimir.cli.keys import readable_copies
+from mimir.cli.matrix import Answered, Connection, ask, connections, is_ours
+from mimir.cli.output import as_commands, console, distance, print_json, size, table
 from mimir.config import IS_WINDOWS, DefaultStore, Settings, default_store, is_store_named, load_settings, option
 from mimir.embedding import load_embedder, why_unavailable
 from mimir.embedding.bundled import verify_model
@@ -84,6 +86,11 @@ def _doctor(flags: dict[str, Any], values: dict[str, Any]) -> int:
         checks.append(check)
         if not as_json:
             _show(out, check)
+    matrix = connections()
+    for check in _clients(matrix):
+        checks.append(check)
+        if not as_json:
+            _show(out, check)
     command = server_command(settings.db)
     configuration = client_configuration(settings.db)
     healthy = all(check.status != "fail" for check in checks)
@@ -94,6 +101,7 @@ def _doctor(flags: dict[str, Any], values: dict[str, Any]) -> int:
                 "version": __version__,
                 "db_path": settings.db,
                 "checks": checks,
+                "clients": matrix,
                 "command": command,
                 "client_configuration": configuration,
             }
@@ -105,6 +113,9 @@ def _doctor(flags: dict[str, Any], values: dict[str, Any]) -> int:
         "Everything works." if healthy else f"{failed} of {len(checks)} checks failed.",
         style="bold green" if healthy else "bold red",
     )
+    out.print("\nClients, to be connected with mimir connect CLIENT:")
+    rows = [(one.title, "yes" if one.installed else "no", _scope_shown(one), one.store, one.profile) for one in matrix]
+    out.print(table(("client", "installed", "state", "store", "tools"), rows))
     out.print("A client starts the server with:\n")
     line = subprocess.list2cmdline(command) if IS_WINDOWS else shlex.join(command)
     out.print(f"    {line}\n", soft_wrap=True)
@@ -121,6 +132,35 @@ def run_checks(settings: Settings, *, named: str) -> Iterator[Check]:
     yield from _model(settings)
     yield from _place(settings, named)
     yield from _store(settings)
+
+
+def _clients(matrix: Sequence[Connection]) -> Iterator[Check]:
+    """Start the command that each connected client has, once for all that have the same."""
+    answers: dict[tuple[str, ...], Answered] = {}
+    for one in matrix:
+        name = one.client
+        if one.state == "unreadable":
+            yield Check(name=name, status="warn", detail=one.problem, hint=f"Look at {one.file}.")
+        if not one.command:
+            continue
+        if not is_ours(one):
+            yield Check(name=name, status="ok", detail=f"not tried: {one.file} is a project's, with another command")
+            continue
+        if one.command not in answers:
+            # A server makes the store that it is asked about; a doctor makes none.
+            answers[one.command] = ask(one.command, recall=bool(one.store) and os.path.exists(one.store))
+        answer = answers[one.command]
+        if answer.problem:
+            again = f"Run: mimir connect {one.client} --scope {one.scope}"
+            yield Check(name=name, status="fail", detail=f"{one.file}: {answer.problem}", hint=again)
+            continue
+        recalled = "" if answer.recall_ms is None else f", recalled in {answer.recall_ms:.0f} ms"
+        detail = f"started in {answer.handshake_ms:.0f} ms, lists {answer.tools} tools{recalled}"
+        yield Check(name=name, status="ok", detail=detail)
+
+
+def _scope_shown(one: Connection) -> str:
+    return f"{one.state} here" if one.scope == "project" else one.state
 
 
 def _python() -> Check:
@@ -235,6 +275,7 @@ def _store(settings: Settings) -> Iterator[Check]:
                     f" {size(count.db_file_size_bytes)}"
                 ),
             )
+            yield from _sealing(memory)
             found = memory.store.check_integrity()
             yield Check(
                 name="integrity",
@@ -247,6 +288,42 @@ def _store(settings: Settings) -> Iterator[Check]:
             yield _last_write(memory)
     except MimirError as error:
         yield _failed("store", error)
+
+
+def _sealing(memory: Memory) -> Iterator[Check]:
+    """Say what is encrypted, and plainly what is not."""
+    scope = memory.store.sealed_scope()
+    if scope == "body":
+        yield Check(
+            name="encryption",
+            status="warn",
+            detail=(
+                "only memory bodies are encrypted; whoever has the file reads keys, categories, tags, topics, links,"
+                " workspaces and times, every word of the bodies in the text index, what vectors give away, and the"
+                " whole journal and state"
+            ),
+            hint="Encrypt the whole file with: mimir seal --encryption-scope full",
+        )
+    elif scope:
+        yield Check(
+            name="encryption",
+            status="ok",
+            detail="the whole file is encrypted with its log and its text index, and memory bodies once more inside",
+        )
+    else:
+        yield Check(
+            name="encryption",
+            status="ok",
+            detail="off: whoever has the file reads everything; mimir keygen and mimir seal switch it on",
+        )
+    readable = readable_copies(memory.store.path) if scope == "full" else []
+    if readable:
+        yield Check(
+            name="copies",
+            status="warn",
+            detail=f"not encrypted, beside the store: {', '.join(readable)}",
+            hint="Remove what you do not need.",
+        )
 
 
 def _place_to_make(path: str) -> Check:

@@ -89,6 +89,10 @@ class Root(click.Group):
             _, module, function = _OWN[cmd_name]
             own: click.Command = getattr(importlib.import_module(module), function)()
             return own
+        if cmd_name == "context":
+            from mimir.cli.hooks import context_command
+
+            return context_command()
         name = cmd_name.replace("-", "_")
         entry = self.entries.get(name)
         return None if entry is None or cmd_name != name.replace("_", "-") else operation_command(name, entry)
@@ -150,10 +154,18 @@ def _usage_hint(error: click.UsageError) -> str:
 
 _OWN: Final = {
     "demo": ("Start here", "mimir.cli.demo", "demo_command"),
+    "connect": ("Start here", "mimir.cli.connect", "connect_command"),
     "doctor": ("Start here", "mimir.cli.doctor", "doctor_command"),
     "serve": ("Start here", "mimir.cli.maintenance", "serve_command"),
     "tools": ("Start here", "mimir.cli.maintenance", "tools_command"),
+    "keygen": ("Keys and backups", "mimir.cli.keys", "keygen_command"),
+    "seal": ("Keys and backups", "mimir.cli.keys", "seal_command"),
+    "rekey": ("Keys and backups", "mimir.cli.keys", "rekey_command"),
+    "unseal": ("Keys and backups", "mimir.cli.keys", "unseal_command"),
+    "backup": ("Keys and backups", "mimir.cli.backups", "backup_command"),
+    "restore": ("Keys and backups", "mimir.cli.backups", "restore_command"),
     "verify": ("Scripts and hosts", "mimir.cli.maintenance", "verify_command"),
+    "groom": ("Scripts and hosts", "mimir.cli.hooks", "groom_command"),
     "write": ("Scripts and hosts", "mimir.cli.maintenance", "write_command"),
     "state-digest": ("Scripts and hosts", "mimir.cli.maintenance", "digest_command"),
 }

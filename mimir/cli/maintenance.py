@@ -130,23 +130,25 @@ def _write(settings: dict[str, Any], values: dict[str, Any]) -> int:
     try:
         if values["body"] == "-":
             values["body"] = read_standard_input()
-        draft = _draft(values)
+        draft = _draft(values, load_settings(**settings).secrets)
         with open_engine(settings) as engine:
             refuse_writes(engine.settings, "write")
             stored = store_draft(engine, draft)
-            print_json({"action": stored.action, "id": stored.id, "ok": True})
+            warnings = {"warnings": draft.warnings} if draft.warnings else {}
+            print_json({"action": stored.action, "id": stored.id, "ok": True, **warnings})
     except MimirError as error:
         print_json({"ok": False, "error": error.message, "code": error.code, "hint": error.hint})
         return 1
     return 0
 
 
-def _draft(fields: dict[str, Any]) -> Draft:
+def _draft(fields: dict[str, Any], secrets: str) -> Draft:
     tags = fields["tags"]
     return make_draft(
         fields["category"],
         fields["key"],
         _sorted_json(fields["body"]),
+        secrets=secrets,
         workspace_hash=fields["workspace_hash"],
         importance=fields["importance"],
         source="cli-write",

@@ -279,6 +279,8 @@ def _remembered(result: Remembered) -> list[RenderableType]:
     if result.similar_to is not UNSET:
         alike = [(similar.key, f"{similar.similarity:.2f}", similar.id) for similar in result.similar_to]
         parts += [Text("It reads like:", style="yellow"), table(("key", "similarity", "id"), alike)]
+    if result.warnings is not UNSET:
+        parts += [Text(printable(warning), style="yellow") for warning in result.warnings]
     return parts
 
 

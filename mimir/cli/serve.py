@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from mimir import __version__
 from mimir.config import OPTIONS, load_settings, parse_option, warn_of_other_stores
-from mimir.errors import InvalidInput
+from mimir.errors import InvalidInput, MimirError, Unavailable
 from mimir.server.dispatch import Dispatcher
 from mimir.server.stdio import serve_stdio
 
@@ -24,12 +24,8 @@ NOT_YET: Final = frozenset(
     {
         "--embedding-endpoint",
         "--embedding-model",
-        "--encryption-key",
-        "--mcp-token",
-        "--port",
         "--web",
         "--web-auth-token",
-        "--web-bind",
         "--workspace-token",
     }
 )
@@ -40,10 +36,10 @@ GARBAGE_THRESHOLD: Final = 50_000
 
 
 def serve(arguments: Iterable[str]) -> int:
-    """Serve MCP on the standard streams with the settings of these arguments; the process ends with the serving.
+    """Serve MCP with the settings of these arguments; the process ends with the serving.
 
     The word ``serve`` itself may stand anywhere among the flags. A setting that is wrong or not available ends in one
-    line on standard error and the returned status 2, before anything is served.
+    line on standard error and the status of the failure, before anything is served.
     """
     gc.set_threshold(GARBAGE_THRESHOLD)
     try:
@@ -51,14 +47,21 @@ def serve(arguments: Iterable[str]) -> int:
         settings = load_settings(**flags)
         dispatcher = Dispatcher(settings)
         configure_log(settings)
-    except InvalidInput as error:
+        check_key(settings)
+    except MimirError as error:
         sys.stderr.write(f"mimir: {error.message} {error.hint}".rstrip() + "\n")
         return error.exit_status
     warning = warn_of_other_stores(flags.get("db"))
     if warning:
         sys.stderr.write(warning)
     # Every reply is written and the store is closed; taking the interpreter apart would cost a lone call a tenth more.
-    os._exit(serve_stdio(dispatcher))
+    if settings.transport == "stdio":
+        os._exit(serve_stdio(dispatcher))
+    try:
+        os._exit(load_http_front()(dispatcher))
+    except MimirError as error:
+        sys.stderr.write(f"mimir: {error.message} {error.hint}".rstrip() + "\n")
+        return error.exit_status
 
 
 def read_flags(arguments: Iterable[str]) -> dict[str, object]:
@@ -78,14 +81,10 @@ def read_flags(arguments: Iterable[str]) -> dict[str, object]:
             flags[option.field] = parse_option(option, value, flag) if equals else True
         elif option is not None:
             flags[option.field] = value if equals else _value(flag, rest)
-        elif flag == "--transport":
-            _require_stdio(value if equals else _value(flag, rest))
         elif flag in NOT_YET:
             raise InvalidInput(
                 f"{flag} is not available in version {__version__}.",
-                hint="Start without it."
-                if flag != "--encryption-key"
-                else "Nothing was started, since the memories would be stored readable.",
+                hint="Start without it.",
             )
         elif argument == "serve" and not commands:
             commands += 1
@@ -93,6 +92,41 @@ def read_flags(arguments: Iterable[str]) -> dict[str, object]:
             kind = "option" if argument.startswith("-") else "argument"
             raise InvalidInput(f"serve knows no {kind} {argument!r}.", hint="Run: mimir serve --help")
     return flags
+
+
+def check_key(settings: Settings) -> None:
+    """See that the key file can be read and is that of the store, as far as the first bytes of its file tell.
+
+    Raises:
+        Locked: the key file cannot be read, or the store is sealed and the key is missing or another.
+        StorageFailure: the first bytes of a sealed store are damaged.
+    """
+    try:
+        with open(settings.db, "rb") as file:
+            head = file.read(24)
+    except (OSError, ValueError):
+        head = b""
+    plain = not head or head.startswith(b"SQLite format 3\0")
+    if settings.encryption_key or not plain:
+        from mimir.crypto import check_head, load_keys
+
+        check_head(head, load_keys(settings.encryption_key), settings.db)
+
+
+def load_http_front() -> Callable[[Dispatcher], int]:
+    """Return the function that serves over HTTP.
+
+    Raises:
+        Unavailable: the packages it needs are not installed.
+    """
+    try:
+        from mimir.server.http import serve_http
+    except ImportError as error:
+        raise Unavailable(
+            f"HTTP needs packages that are not installed ({error.name or error}).",
+            hint="Run: pip install 'mimir-local[server]'",
+        ) from error
+    return serve_http
 
 
 def configure_log(settings: Settings) -> None:
@@ -123,10 +157,3 @@ def _value(flag: str, rest: Iterable[str]) -> str:
     if value is None or value.startswith("--"):
         raise InvalidInput(f"{flag} needs a value.", hint=f"Write {flag} VALUE or {flag}=VALUE.")
     return value
-
-
-def _require_stdio(transport: str) -> None:
-    if transport != "stdio":
-        raise InvalidInput(
-            f"--transport {transport} is not available in version {__version__}.", hint="Use stdio, or leave it out."
-        )

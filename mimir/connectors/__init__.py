@@ -10,7 +10,7 @@ from msgspec import Struct
 from mimir.documents import decode, read_bytes
 from mimir.errors import InvalidInput
 
-_LARGEST_CONFIG_BYTES: Final = 1024 * 1024
+_LARGEST_CONFIG_BYTES: Final = 64 * 1024
 
 
 class GithubSource(Struct, frozen=True, kw_only=True):

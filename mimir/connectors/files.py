@@ -10,7 +10,7 @@ from typing import Final
 from mimir.config import expand
 from mimir.connectors import Document, FileSource, Unreadable
 from mimir.documents import extension_of, read_bytes, text_of_document, valid_text
-from mimir.errors import MimirError
+from mimir.errors import InvalidInput, MimirError
 
 NAME: Final = "file_watcher"
 CATEGORY: Final = "file"
@@ -34,6 +34,7 @@ def scan(source: FileSource, known: Mapping[str, str], most_bytes: int) -> Itera
             elif found not in seen:
                 seen.add(found)
                 try:
+                    _check_inside(found, place)
                     document = _document(found, read_bytes(found, most_bytes, follow=found == place), known)
                 except MimirError as error:
                     yield Unreadable(key=key_of(found), reason=error.message)
@@ -45,6 +46,12 @@ def scan(source: FileSource, known: Mapping[str, str], most_bytes: int) -> Itera
 def key_of(path: str) -> str:
     """Return the key under which a file is remembered."""
     return valid_text(path).translate(_SEPARATORS)
+
+
+def _check_inside(path: str, root: str) -> None:
+    # Between listing and reading, a folder on the way may have become a link.
+    if path != root and os.path.commonpath((os.path.realpath(path), os.path.realpath(root))) != os.path.realpath(root):
+        raise InvalidInput("it lies outside the folder that is read")
 
 
 def _document(path: str, data: bytes, known: Mapping[str, str]) -> Document | None:

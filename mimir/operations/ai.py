@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from mimir.config import expand
 from mimir.connectors import Document, Sources, Unreadable, files, load_sources
@@ -26,11 +26,13 @@ from mimir.retrieval import Request
 from mimir.retrieval import recall as run_recall
 from mimir.rules.extract import Kind
 from mimir.rules.extract import extract as extract_from
+from mimir.rules.fencing import source
 
-FAMILY: Final = "AI & Ingestion"
+FAMILY: Final = "Search & Retrieval"
 
 _FULL_STRENGTH: Final = 1.0
 _MOST_SOURCES: Final = 20
+_NAMED_WARNINGS: Final = 20
 
 
 class Extracted(Struct, frozen=True, kw_only=True):
@@ -66,21 +68,26 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Ingested(Struct, frozen=True, kw_only=True):
-    """How many documents were read, or in a dry run would have been, and what could not be."""
+    """How many documents were read, or in a dry run would have been, and what could not be.
+
+    `warnings` name the first that seem to hold a secret.
+    """
 
     ingested: int
     dry_run: bool
     errors: tuple[str, ...]
+    warnings: tuple[str, ...] | UnsetType = UNSET
 
 
 class IngestedFile(Struct, frozen=True, kw_only=True):
-    """The memory that a file became; `chars` counts the characters of its text."""
+    """The memory that a file became; `chars` counts the characters of its text, `warnings` tell of secrets in it."""
 
     id: str
     action: str
     category: str
     key: str
     chars: int
+    warnings: tuple[str, ...] | UnsetType = UNSET
 
 
 @operation(
@@ -204,18 +211,25 @@ def ingest(
             hint="Name a YAML file with --connectors-config that enables file_watcher and gives its paths.",
         )
     errors: list[str] = []
+    warnings: list[str] = []
     ingested = 0
     if connector is not None and connector not in sources.enabled:
         errors.append(f"{connector}: no such connector is enabled in {path}")
     for name in sources.enabled:
         if connector in (None, name):
-            for result in _run(engine, name, sources, dry_run=dry_run):
-                if result:
-                    errors.append(result)
+            for error, warned in _run(engine, name, sources, dry_run=dry_run):
+                if error:
+                    errors.append(error)
                 else:
                     ingested += 1
+                warnings += warned[: _NAMED_WARNINGS - len(warnings)]
                 report(ingested)
-    return Ingested(ingested=ingested, dry_run=dry_run, errors=tuple(map(valid_text, errors)))
+    return Ingested(
+        ingested=ingested,
+        dry_run=dry_run,
+        errors=tuple(map(valid_text, errors)),
+        warnings=tuple(warnings) or UNSET,
+    )
 
 
 @operation(
@@ -248,17 +262,25 @@ def ingest_file(
         category or "document",
         key or os.path.basename(whole),
         {"content": text, "source_path": whole},
+        secrets=engine.settings.secrets,
         importance=_FULL_STRENGTH,
         source="ingest_file",
         changes={"type": "document", "tags": tuple(tags) or None},
     )
     stored = store_draft(engine, draft)
-    return IngestedFile(id=stored.id, action=stored.action, category=stored.category, key=stored.key, chars=len(text))
+    return IngestedFile(
+        id=stored.id,
+        action=stored.action,
+        category=stored.category,
+        key=stored.key,
+        chars=len(text),
+        warnings=stored.warnings,
+    )
 
 
 def _question(query: str, hits: Sequence[Hit], mark: str) -> str:
     # What was remembered cannot know the mark, and so cannot pose as what stands outside.
-    memories = "\n\n".join(f"[key: {hit.key}] {hit.evidence}" for hit in hits)
+    memories = "\n\n".join(source(hit.key, hit.evidence) for hit in hits)
     return (
         "Answer the question from the memories below and from nothing else. Cite the key of every memory that you use"
         " in square brackets. When the memories do not hold the answer, say so.\n"
@@ -268,31 +290,31 @@ def _question(query: str, hits: Sequence[Hit], mark: str) -> str:
     )
 
 
-def _run(engine: Engine, name: str, sources: Sources, *, dry_run: bool) -> Iterator[str]:
-    """Yield, for each document of a connector, what went wrong with it, or nothing."""
+def _run(engine: Engine, name: str, sources: Sources, *, dry_run: bool) -> Iterator[tuple[str, list[str]]]:
+    """Yield, for each document of a connector, what went wrong with it, or nothing, and what to warn of."""
     if name != files.NAME:
-        yield f"{name}: this connector is not available in this version"
+        yield f"{name}: this connector is not available in this version", []
         return
     known = engine.store.positions(name)
     for found in files.scan(sources.file_watcher, known, engine.settings.max_ingest_bytes):
         if isinstance(found, Unreadable):
-            yield f"{name}/{found.key}: {found.reason}"
+            yield f"{name}/{found.key}: {found.reason}", []
         elif dry_run:
-            yield ""
+            yield "", []
         else:
             try:
-                _remember(engine, name, found)
-                yield ""
+                yield "", [f"{name}/{found.key}: {warning}" for warning in _remember(engine, name, found)]
             except MimirError as error:
-                yield f"{name}/{found.key}: {error.message}"
+                yield f"{name}/{found.key}: {error.message}", []
 
 
-def _remember(engine: Engine, connector: str, document: Document) -> None:
-    """Store a document and how far its connector has read, both or neither."""
+def _remember(engine: Engine, connector: str, document: Document) -> tuple[str, ...]:
+    """Store a document and how far its connector has read, both or neither; return what to warn of."""
     draft = make_draft(
         files.CATEGORY,
         document.key,
         document.body,
+        secrets=engine.settings.secrets,
         importance=_FULL_STRENGTH,
         source=f"connector:{connector}",
         prefix="ingest-",
@@ -309,6 +331,7 @@ def _remember(engine: Engine, connector: str, document: Document) -> None:
             draft = msgspec.structs.replace(draft, changes={})
         store_draft(engine, draft)
         engine.store.set_position(connector, document.item, document.position, now)
+    return draft.warnings
 
 
 def _path_of(body_json: str) -> object:

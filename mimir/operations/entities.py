@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from mimir.drafts import DEFAULT_IMPORTANCE, VISIBILITIES, make_draft
+from mimir.drafts import DEFAULT_IMPORTANCE, VISIBILITIES, make_draft, screened
 from mimir.engine import Engine
 from mimir.errors import NotFound
 from mimir.model import Dedup, Entity, Json, Link, Remembered, Version, lift
@@ -168,6 +168,7 @@ def remember(
         category,
         key,
         body_json,
+        secrets=engine.settings.secrets,
         workspace_hash=workspace_hash,
         importance=importance,
         recall_when=recall_when or (),
@@ -236,12 +237,13 @@ def history(
         stored = find_one(engine, category, key, workspace_hash)
         versions = () if stored is None else engine.store.versions(stored.number, max(limit, 0), max(offset, 0))
         total = 0 if stored is None else engine.store.count_versions(stored.number)
+    shown = tuple(_past_version(version) for version in versions if may_read(engine, version.entity))
     return History(
         category=category,
         key=key,
-        versions=tuple(_past_version(version) for version in versions if may_read(engine, version.entity)),
+        versions=shown,
         total=total,
-        returned=len(versions),
+        returned=len(shown),
         limit=limit,
         offset=offset,
     )
@@ -328,6 +330,7 @@ def forget(
     Raises:
         Conflict: the key exists in several workspaces and none was named.
     """
+    reason, _ = screened(engine.settings.secrets, "reason", reason)
     with engine.writing() as now:
         stored = find_one(engine, category, key, workspace_hash, live=True)
         found = stored is not None and not stored.entity.archived

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from msgspec import UNSET, Struct, UnsetType
 
 from mimir.config import MAXIMUM_CATEGORY_BYTES, MAXIMUM_KEY_BYTES
+from mimir.drafts import screened_all
 from mimir.engine import Engine
 from mimir.errors import InvalidInput
 from mimir.journaling import MAXIMUM_FIELD_BYTES, append_event, json_text
@@ -26,12 +27,13 @@ _BOUNDS: Final = {"event_type": MAXIMUM_CATEGORY_BYTES, "category": MAXIMUM_CATE
 
 
 class Journalled(Struct, frozen=True, kw_only=True):
-    """The event as it was appended; `sequence` is its place in the journal."""
+    """The event as it was appended; `sequence` is its place, `warnings` say where it seems to hold a secret."""
 
     id: str
     event_type: str
     created_at_unix_ms: int
     sequence: int
+    warnings: tuple[str, ...] | UnsetType = UNSET
 
 
 class TimelineItem(Struct, frozen=True, kw_only=True):
@@ -104,7 +106,9 @@ def journal(
         most = _BOUNDS.get(name, MAXIMUM_KEY_BYTES)
         if len(text.encode()) > most:
             raise InvalidInput(f"'{name}' is {len(text.encode())} bytes long.", hint=f"Use at most {most} bytes.")
+    texts, warnings = screened_all(engine.settings.secrets, texts)
     values = {"evaluated": _value(evaluated), "acted": _value(acted), "forward": _value(forward)}
+    values, more = screened_all(engine.settings.secrets, values)
     for name, value in values.items():
         size = len(json_text(name, value).encode())
         if size > MAXIMUM_FIELD_BYTES:
@@ -116,19 +120,20 @@ def journal(
         event = append_event(
             engine,
             now,
-            event_type or DEFAULT_EVENT,
+            texts["event_type"] or DEFAULT_EVENT,
             **values,
-            category=category,
-            key=key,
-            entity_id=entity_id,
-            agent_id=agent_id or None,
-            workspace_hash=workspace_hash,
+            category=texts["category"],
+            key=texts["key"],
+            entity_id=texts["entity_id"],
+            agent_id=texts["agent_id"] or None,
+            workspace_hash=texts["workspace_hash"],
         )
     return Journalled(
         id=event.id,
         event_type=event.event_type,
         created_at_unix_ms=event.created_at_unix_ms,
         sequence=event.sequence,
+        warnings=warnings + more or UNSET,
     )
 
 
@@ -173,6 +178,7 @@ def timeline(
         entity_id=entity_id or None,
         agent_id=agent_id or None,
         workspace_hash=workspace_hash,
+        caller=engine.settings.agent_id,
     )
     with engine.store.reading():
         events = engine.store.events(filter_, _within(limit, MAXIMUM_LIMIT), _within(offset, MAXIMUM_OFFSET))

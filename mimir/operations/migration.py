@@ -10,6 +10,7 @@ from typing import Annotated, Final, TypeVar
 from msgspec import Struct
 
 from mimir.config import expand
+from mimir.crypto import load_keys
 from mimir.engine import Engine
 from mimir.operation import Doc, operation
 from mimir.progress import report
@@ -57,11 +58,11 @@ def migrate(
         NotFound: there is no such file.
         InvalidInput: it is a store of this Mimir.
         StorageFailure: it is no database, damaged, or of a format newer than known.
-        Locked: its bodies are encrypted.
+        Locked: its bodies are encrypted, and this store has no key or another.
     """
     total = created = 0
     errors = [_NO_TABLE]
-    with open_original(expand(from_path)) as source:
+    with open_original(expand(from_path), load_keys(engine.settings.encryption_key)) as source:
         if source is not None:
             renamed = _renamed(engine.store, source.identities())
             for wholes in source.memories(MOVED_AT_ONCE, renamed):

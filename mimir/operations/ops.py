@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Final
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from mimir.drafts import make_draft
 from mimir.engine import Engine
 from mimir.errors import MimirError
-from mimir.model import Health, Stats
+from mimir.model import Filter, Health, Stats
 from mimir.operation import Doc, operation
 from mimir.recording import add, new_entity
 
@@ -18,10 +18,11 @@ FAMILY: Final = "Operations"
 
 
 class Benchmarked(Struct, frozen=True, kw_only=True):
-    """The memory that keeps what a task took."""
+    """The memory that keeps what a task took; `warnings` say where what was told seems to hold a secret."""
 
     entity_id: str
     created_at_unix_ms: int
+    warnings: tuple[str, ...] | UnsetType = UNSET
 
 
 @operation(family=FAMILY, effect="read", title="Check Health", profile="standard")
@@ -43,8 +44,9 @@ def health(engine: Engine) -> Health:
 @operation(family=FAMILY, effect="read", title="Get Database Statistics", profile="standard")
 def stats(engine: Engine) -> Stats:
     """Count what the store holds: by category, type and layer, versions, links, vectors; archived ones included."""
+    readable = Filter(include_archived=True, caller=engine.settings.agent_id)
     with engine.store.reading():
-        return engine.store.stats(engine.clock.now_ms())
+        return engine.store.stats(engine.clock.now_ms(), readable)
 
 
 @operation(
@@ -89,10 +91,11 @@ def bench(
             "task_success": task_success,
             "session_id": session_id,
         },
+        secrets=engine.settings.secrets,
         source="mimir_bench",
         changes={"type": "benchmark", "tags": tags, "layer": "working"},
     )
     with engine.writing() as now:
         add(engine, new_entity(engine, draft, entity_id, now))
     engine.note_pending()
-    return Benchmarked(entity_id=entity_id, created_at_unix_ms=now)
+    return Benchmarked(entity_id=entity_id, created_at_unix_ms=now, warnings=draft.warnings or UNSET)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from mimir.drafts import VISIBILITIES, check_period, make_draft
+from mimir.drafts import VISIBILITIES, check_period, make_draft, screened, screened_all
 from mimir.engine import Engine
 from mimir.errors import Busy, Conflict, InvalidInput, NotFound, StorageFailure
 from mimir.journaling import append_event
@@ -48,13 +48,14 @@ class Scored(Struct, frozen=True, kw_only=True):
 
 
 class Corrected(Struct, frozen=True, kw_only=True):
-    """The memory and the journal event that keep a correction."""
+    """The memory and the journal event that keep a correction; `warnings` say where it seems to hold a secret."""
 
     entity_id: str
     journal_id: str
     category: str
     key: str
     created_at_unix_ms: int
+    warnings: tuple[str, ...] | UnsetType = UNSET
 
 
 class Superseded(Struct, frozen=True, kw_only=True):
@@ -181,6 +182,11 @@ def correct(
     Raises:
         InvalidInput: a name is too long, visibility is unknown, or validity ends before it begins.
     """
+    # Screened before they are put together, since the journal repeats each.
+    secrets = engine.settings.secrets
+    given = {"wrong_approach": wrong_approach, "user_correction": user_correction, "task_context": task_context}
+    texts, warnings = screened_all(secrets, given)
+    wrong_approach, user_correction, task_context = texts.values()
     entity_id = engine.clock.new_id("cor-")
     draft = make_draft(
         category or "correction",
@@ -192,6 +198,7 @@ def correct(
             "session_id": session_id,
             "lesson": f"When {task_context}: do NOT {wrong_approach}. Instead: {user_correction}",
         },
+        secrets=secrets,
         importance=1.0,
         source="mimir_correct",
         changes={
@@ -204,7 +211,7 @@ def correct(
             "valid_to_unix_ms": valid_to_unix_ms,
         },
     )
-    # Anyone may read the journal, so that it tells of a private lesson but not what it says.
+    # A private lesson can be opened later, and what the journal said of it could not be taken back.
     told = draft.changes.get("visibility") != "private"
     with engine.writing() as now:
         add(engine, new_entity(engine, draft, entity_id, now))
@@ -226,6 +233,7 @@ def correct(
         category=draft.category,
         key=draft.key,
         created_at_unix_ms=now,
+        warnings=warnings or draft.warnings or UNSET,
     )
 
 
@@ -269,6 +277,7 @@ def supersede(
         Conflict: the old fact superseded the new one before, or a key exists in several workspaces.
     """
     check_texts(reason=reason)
+    reason, _ = screened(engine.settings.secrets, "reason", reason)
     name = checked_relationship(relationship or SUPERSEDES)
     with engine.writing() as now:
         old = find_one(engine, from_category, from_key, workspace_hash)

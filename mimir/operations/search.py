@@ -10,11 +10,12 @@ from msgspec import UNSET, Struct, UnsetType
 
 from mimir.engine import Engine, text_of
 from mimir.errors import InvalidInput, NotFound
-from mimir.model import Entity, Filter, Fusion, Recalled
+from mimir.model import Entity, Filter, Fusion, Hit, Recalled
 from mimir.operation import Doc, check_texts, operation
 from mimir.recording import find_one
 from mimir.retrieval import MAXIMUM_LIMIT, MAXIMUM_OFFSET, Request, as_hit
 from mimir.retrieval import recall as run_recall
+from mimir.rules.fencing import LABEL, context_line
 from mimir.rules.layers import canonical_layer
 from mimir.rules.query import STOP_WORDS, parse_query
 from mimir.rules.similarity import normalised
@@ -382,8 +383,8 @@ def _trigger(entity: Entity, words: Sequence[str]) -> str:
     return ""
 
 
-def _context_markdown(pinned: Sequence[Entity], ranked: Sequence[Entity], most_characters: int | None) -> str:
-    heading = ["## Mimir Context", ""]
+def _context_markdown(pinned: Sequence[Hit], ranked: Sequence[Hit], most_characters: int | None) -> str:
+    heading = ["## Mimir Context", "", LABEL, ""]
     if pinned:
         heading += ["### Always On", ""]
     entries = [_context_line(entity, "[always-on] ") for entity in pinned]
@@ -400,16 +401,15 @@ def _context_markdown(pinned: Sequence[Entity], ranked: Sequence[Entity], most_c
         shown -= 1
 
 
-def _context_line(entity: Entity, mark: str = "") -> str:
-    # One line, no markup: what is remembered must not be able to pose as structure of the prompt.
-    text = " ".join(text_of(entity).split()).translate(_NO_MARKUP)
-    body = text if len(text) <= _CONTEXT_LINE else text[:_CONTEXT_LINE] + "..."
-    key = " ".join(entity.key.split()).translate(_NO_MARKUP)
-    category = " ".join(entity.category.split()).translate(_NO_MARKUP)
-    return (
-        f"- {mark}[{category}] **{key}** — {body}"
-        f" (retrievals: {entity.retrieval_count}, decay: {entity.decay_score:.2f})"
+def _context_line(hit: Hit, mark: str = "") -> str:
+    return context_line(
+        category=hit.category,
+        key=hit.key,
+        text=text_of(hit),
+        retrievals=hit.retrieval_count,
+        decay=hit.decay_score,
+        age_days=hit.age_days,
+        agent=hit.agent_id,
+        most=_CONTEXT_LINE,
+        mark=mark,
     )
-
-
-_NO_MARKUP: Final = str.maketrans({"<": "&lt;", ">": "&gt;", "`": "'", "*": "\u2217", "[": "(", "]": ")"})

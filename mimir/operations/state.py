@@ -10,7 +10,8 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from mimir.config import MAXIMUM_BODY_BYTES, MAXIMUM_KEY_BYTES
-from mimir.engine import Engine
+from mimir.drafts import for_names, screened
+from mimir.engine import LOCK_PATIENCE_S, Engine
 from mimir.errors import Busy, InvalidInput, StorageFailure
 from mimir.model import Json, StateEntry
 from mimir.operation import Doc, check_texts, operation, read_value
@@ -26,11 +27,15 @@ StateKey = Annotated[str, Doc("Name of the value, such as session/goal.")]
 
 
 class StateKept(Struct, frozen=True, kw_only=True):
-    """What was kept, and until when; parts of a second in the time to live are rounded up here."""
+    """What was kept, and until when; parts of a second in the time to live are rounded up here.
+
+    `warnings` say where it seems to hold a secret.
+    """
 
     key: str
     ttl_seconds: int | None
     expires_at_unix_ms: int | None
+    warnings: tuple[str, ...] | UnsetType = UNSET
 
 
 class StateFound(Struct, frozen=True, kw_only=True):
@@ -87,6 +92,12 @@ def state_set(
     """
     _check_key(key)
     text = _json_text(value_json)
+    secrets = engine.settings.secrets
+    value = msgspec.json.decode(text) if isinstance(value_json, str) else value_json
+    _, warnings = screened(for_names(secrets), "key", key)
+    safe, more = screened(secrets, "value_json", value, name=key)
+    if safe is not value:
+        text = json.dumps(safe, ensure_ascii=False, separators=(",", ":"))
     seconds = None if ttl_seconds is None else _checked_ttl(ttl_seconds)
     with engine.writing() as now:
         expires_at = None if seconds is None else now + round(seconds * 1000)
@@ -95,7 +106,10 @@ def state_set(
             StateEntry(key=key, value_json=text, expires_at_unix_ms=expires_at, created_at_unix_ms=now)
         )
     return StateKept(
-        key=key, ttl_seconds=None if seconds is None else math.ceil(seconds), expires_at_unix_ms=expires_at
+        key=key,
+        ttl_seconds=None if seconds is None else math.ceil(seconds),
+        expires_at_unix_ms=expires_at,
+        warnings=warnings + more or UNSET,
     )
 
 
@@ -166,7 +180,7 @@ def state_list(
 
 def _sweep(engine: Engine) -> None:
     try:
-        with engine.writing() as now:
+        with engine.store.waiting_at_most(LOCK_PATIENCE_S), engine.writing() as now:
             engine.store.sweep_state(now, _SWEPT_AT_ONCE)
     except (Busy, StorageFailure):
         # What has expired is not shown anyway, and a read must not fail because nothing can be written.

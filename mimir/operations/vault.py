@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from mimir.config import expand
 from mimir.documents import decode, read_bytes, valid_text
@@ -31,6 +31,7 @@ _BATCH: Final = 50
 """Notes stored in one transaction: a few tens of milliseconds, so that other writers need not wait long."""
 
 _LONGEST_ID: Final = 200
+_NAMED_WARNINGS: Final = 20
 _APPLIED: Final = (
     "agent_id",
     "always_on",
@@ -61,13 +62,17 @@ class VaultExported(Struct, frozen=True, kw_only=True):
 
 
 class VaultImported(Struct, frozen=True, kw_only=True):
-    """How many notes became new memories and how many changed one; those that say what is known are in neither."""
+    """How many notes became new memories and how many changed one; those that say what is known are in neither.
+
+    `warnings` name the first notes that seem to hold a secret.
+    """
 
     files_created: int
     files_updated: int
     errors: tuple[str, ...]
     vault_dir: str
     completed_at_unix_ms: int
+    warnings: tuple[str, ...] | UnsetType = UNSET
 
 
 class _Read(NamedTuple):
@@ -85,6 +90,7 @@ class _Import:
         self.created: set[str] = set()
         self.updated: set[str] = set()
         self.errors: list[str] = []
+        self.warnings: list[str] = []
         self.ids: dict[str, str] = {}
         self.links: list[tuple[str, int, tuple[NoteLink, ...]]] = []
 
@@ -192,6 +198,7 @@ def vault_import(
         errors=tuple(map(valid_text, run.errors)),
         vault_dir=folder,
         completed_at_unix_ms=engine.clock.now_ms(),
+        warnings=tuple(map(valid_text, run.warnings[:_NAMED_WARNINGS])) or UNSET,
     )
 
 
@@ -246,11 +253,13 @@ def _notes(engine: Engine, paths: Sequence[str], workspace_hash: str | None, run
     """Yield the notes among files; what is none is put among the errors."""
     for path in paths:
         try:
-            if os.path.islink(path) and not _is_inside(path):
+            linked = os.path.islink(path)
+            if linked and not _is_inside(path):
                 raise InvalidInput("the link leads out of the folder")
-            note = read_note(decode(path, read_bytes(path, engine.settings.max_ingest_bytes)))
+            data = read_bytes(path, engine.settings.max_ingest_bytes, follow=linked)
+            note = read_note(decode(path, data))
             if workspace_hash is None or note.fields.get("workspace_hash", "") == workspace_hash:
-                yield _Read(path, note, _draft(path, note))
+                yield _Read(path, note, _draft(path, note, engine.settings.secrets))
         except InvalidInput as error:
             run.errors.append(f"{path}: {error.message.removeprefix(f'{path}: ')}")
 
@@ -263,12 +272,13 @@ def _name(path: str) -> str:
     return valid_text(os.path.basename(path)).removesuffix(ENDING)
 
 
-def _draft(path: str, note: Note) -> Draft:
+def _draft(path: str, note: Note, secrets: str) -> Draft:
     fields = note.fields
     draft = make_draft(
         fields.get("category", "general"),
         fields.get("key", _name(path)),
         note.body_json,
+        secrets=secrets,
         workspace_hash=fields.get("workspace_hash", ""),
         importance=fields.get("decay_score", 1.0),
         source=fields.get("source", "vault-import"),
@@ -296,6 +306,7 @@ def _store(engine: Engine, read: _Read, now: int, run: _Import) -> None:
         run.errors.append(f"{read.path}: {error.message}")
         return
     run.ids[_name(read.path)] = entity_id
+    run.warnings += [f"{read.path}: {warning}" for warning in draft.warnings]
     if "id" in note.fields:
         run.ids[note_name(note.fields["id"])] = entity_id
     if note.links:

@@ -30,6 +30,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _DEFAULT_WEIGHT: Final = 0.5
 _LARGEST: Final = (1 << 63) - 1
+_LONGEST_FRONT_MATTER: Final = 524_288
+_DEEPEST_FRONT_MATTER: Final = 8
 
 _WORD: Final = re.compile(r"[^\W\d_][\w./-]*(?: [\w./-]+)*")
 _OTHER_MEANING: Final = re.compile(r"y|n|yes|no|true|false|on|off|null", re.IGNORECASE)
@@ -37,7 +39,7 @@ _OTHER_MEANING: Final = re.compile(r"y|n|yes|no|true|false|on|off|null", re.IGNO
 _UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _ALIAS_MARKS: Final = str.maketrans("[]|\n\r", "     ")
 _LINK_LINE: Final = re.compile(
-    r"- \[\[(?P<name>[^\]|\n]+)(?:\|(?P<alias>.*?))?\]\](?: \((?P<relationship>.*)\))?"
+    r"- \[\[(?P<name>[^\]|\n]+)(?:\|(?P<alias>(?:[^\]]|\](?!\](?!\])))*))?\]\](?: \((?P<relationship>.*)\))?"
     rf"(?: (?P<weight>[0-9.e+-]+))?(?P<unresolved>{_UNRESOLVED})?"
 )
 
@@ -119,22 +121,47 @@ def _front_matter(lines: Sequence[str]) -> dict[str, Any]:
     if [line.partition(":")[0] for line in lines] == list(_ORIGINAL_FIELDS):
         # Written without quotes, whatever the values hold: not YAML, though it often looks like it.
         return {name: line.partition(":")[2].strip() for name, line in zip(_ORIGINAL_FIELDS, lines, strict=True)}
-    import yaml
-
-    # Every scalar as the text it is written as: what it means follows from its field, so that a key 1e3 or no stays.
-    loader = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
-    try:
-        told = yaml.load("\n".join(lines), Loader=loader)  # noqa: S506 - the base loader builds nothing but text
-    except (yaml.YAMLError, RecursionError) as error:
-        problem = getattr(error, "problem", None) or "it cannot be read"
-        raise InvalidInput(
-            f"the frontmatter is no YAML: {problem}", hint="Put values with special characters in quotes."
-        ) from None
+    text = "\n".join(lines)
+    if len(text) > _LONGEST_FRONT_MATTER:
+        raise InvalidInput(f"the frontmatter is {len(text)} characters long", hint="Move texts into the body.")
+    told = _read_yaml(text)
     if told in ("", None):
         return {}
     if not isinstance(told, dict):
         raise InvalidInput("the frontmatter has no fields", hint="Write fields as name: value.")
     return told
+
+
+def _read_yaml(text: str) -> Json:
+    """Return what YAML says, every scalar as the text it is written as: what it means follows from its field.
+
+    From its events, since building nested values in the library may end the process, and aliases may stand for more
+    than there is memory.
+    """
+    import yaml
+
+    loader = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
+    levels: list[list[Json]] = [[]]
+    try:
+        for event in yaml.parse(text, Loader=loader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                levels.append([])
+            elif isinstance(event, yaml.CollectionEndEvent):
+                parts = levels.pop()
+                pairs = zip(map(str, parts[::2]), parts[1::2], strict=True)
+                levels[-1].append(dict(pairs) if isinstance(event, yaml.MappingEndEvent) else parts)
+            elif isinstance(event, yaml.ScalarEvent):
+                levels[-1].append(event.value)
+            elif isinstance(event, yaml.AliasEvent):
+                raise InvalidInput("the frontmatter has an alias", hint="Write the value in both places.")
+            if len(levels) > _DEEPEST_FRONT_MATTER:
+                raise InvalidInput("the frontmatter is nested too deep", hint="Write fields as name: value.")
+    except (yaml.YAMLError, RecursionError) as error:
+        problem = getattr(error, "problem", None) or "it cannot be read"
+        raise InvalidInput(
+            f"the frontmatter is no YAML: {problem}", hint="Put values with special characters in quotes."
+        ) from None
+    return levels[0][0] if levels[0] else None
 
 
 def _read(field: _Field, value: object) -> Json:

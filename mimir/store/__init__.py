@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mimir.crypto import load_keys
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from mimir.config import Settings
+    from mimir.crypto import Keys
     from mimir.model import (
         Candidate,
         Entity,
@@ -241,6 +244,9 @@ class Store(Protocol):
     def add_event(self, event: Event) -> None:
         """Append a row to the journal."""
 
+    def chain_key(self, sequence: int) -> bytes | None:
+        """Return the key with which the row of a sequence number is chained, or None for plain SHA-256."""
+
     def journal_end(self) -> tuple[int, int, str]:
         """Return the highest sequence number ever given out, and number and hash of the last row; 0 and '' for none."""
 
@@ -356,8 +362,8 @@ class Store(Protocol):
         """Return each workspace and category with the number of its entities that pass a filter, in their order."""
 
     # upkeep
-    def stats(self, now_ms: int) -> Stats:
-        """Count everything in the store but what has expired."""
+    def stats(self, now_ms: int, filter_: Filter) -> Stats:
+        """Count the entities that pass a filter, and everything else in the store but what has expired."""
 
     def digest(self, text_of: Callable[[str], str]) -> tuple[str, int]:
         """Return the state digest of all active entities and their number."""
@@ -365,22 +371,34 @@ class Store(Protocol):
     def last_write_ms(self) -> int | None:
         """Return when the newest content was recorded, or None for an empty store."""
 
+    def waiting_at_most(self, seconds: float) -> AbstractContextManager[None]:
+        """Let this thread wait for others no longer than that, each time, inside the block."""
+
+    def log_size(self) -> int:
+        """Return how many bytes the log takes."""
+
     def check_integrity(self) -> str:
         """Return ``ok``, or what is wrong with the file."""
 
+    def back_up(self, destination: str) -> None:
+        """Copy the store as it is now into a new file, sealed if the store is, opened and compared; others go on."""
 
-def open_original(path: str) -> AbstractContextManager[Original | None]:
+    def sealed_scope(self) -> str:
+        """Return what is sealed: ``full`` for the whole store, ``body`` for bodies only, nothing for a plain store."""
+
+
+def open_original(path: str, keys: Keys | None = None) -> AbstractContextManager[Original | None]:
     """Open a file that the Rust Mimir wrote, for reading only; None stands for a database without memories.
 
     Raises:
         NotFound: there is no such file.
         InvalidInput: it is a store of the present Mimir.
         StorageFailure: it is no database, damaged, or of a format newer than known.
-        Locked: its bodies are encrypted.
+        Locked: its bodies are encrypted, and the keys are missing or others.
     """
     from mimir.store.sqlite import open_original
 
-    return open_original(path)
+    return open_original(path, keys)
 
 
 def open_store(settings: Settings) -> Store:
@@ -388,8 +406,51 @@ def open_store(settings: Settings) -> Store:
 
     Raises:
         StorageFailure: the file cannot be opened, is damaged or belongs to another program.
-        Busy: another process holds it too long.
+        Locked: it is sealed and the key is missing or another, or the key file cannot be read.
+        Conflict: it is not sealed and a key is given, or it is sealed in another scope than asked for.
+        Busy: another process holds the store too long.
     """
     from mimir.store.sqlite import SqliteStore
 
-    return SqliteStore(settings.db, durability=settings.durability, busy_timeout_ms=settings.busy_timeout_ms)
+    return SqliteStore(
+        settings.db,
+        durability=settings.durability,
+        busy_timeout_ms=settings.busy_timeout_ms,
+        keys=load_keys(settings.encryption_key),
+        scope=settings.encryption_scope,
+    )
+
+
+def change_keys(
+    path: str,
+    old: Keys | None,
+    new: Keys | None,
+    scope: str,
+    finish: Callable[[str], None] | None = None,
+) -> int:
+    """Write a store of today's format anew under other keys, or none; return how many bodies could not be read.
+
+    ``finish`` may add to the new store, whose path it gets, before it takes the place of the former one.
+
+    Raises:
+        Busy: another process has the store open.
+        StorageFailure: the new store is not what the former one is; that one was left as it was.
+    """
+    from mimir.store.sqlite.replacing import change_keys
+
+    return change_keys(path, old, new, scope, finish)
+
+
+def restore(source: str, path: str, keys: Keys | None) -> str:
+    """Put a copy of a store in the place of the one at ``path``; return where that one was kept, or nothing.
+
+    Raises:
+        NotFound: there is no file to restore.
+        Busy: another process has the store open.
+        StorageFailure: the file to restore is damaged, no store, or its copy is not what it is.
+        Locked: it is sealed, and the keys are missing or others.
+        Conflict: it is not sealed, and keys are given.
+    """
+    from mimir.store.sqlite.replacing import restore
+
+    return restore(source, path, keys)

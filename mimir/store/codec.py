@@ -1,4 +1,4 @@
-"""Rows to model and back: the one place where a body is laid down or taken up."""
+"""Rows to model and back: the one place where a body is laid down or taken up, sealed if the store is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from mimir.crypto import FieldCipher, bound_as_original, bound_to
 from mimir.model import Entity, Link, Stored, Version
 
 COLUMNS: Final = (
@@ -37,8 +38,17 @@ COLUMNS: Final = (
     "score_floor",
     "passages",
     "archived_at_unix_ms",
+    "has_triggers",
 )
 """The columns that an entity and a version of it share, in the order of every row here."""
+
+BODY_COLUMNS: Final = ("body_json", "id", "workspace_hash", "category", "key")
+"""The columns that `opened_body` needs, in its order."""
+
+UNREADABLE: Final = '{"error":"decryption failed: this body was changed outside Mimir, or belongs to another memory"}'
+"""The body of a memory whose sealed body is not authentic; what is stored is never returned."""
+
+_TRIGGER_MARK: Final = '"recall_when"'
 
 _NO_TAGS: Final = "[]"
 _encode = msgspec.json.Encoder().encode
@@ -46,15 +56,51 @@ _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_links = msgspec.json.Decoder(tuple[Link, ...]).decode
 
 
-def entity_row(stored: Stored) -> tuple[Any, ...]:
-    """Return the values of `COLUMNS` for an entity."""
+class BodySeal:
+    """How the bodies of one store are sealed: which cipher, and what each body is bound to.
+
+    Where the pages of the file are encrypted too, a body is bound to its table and to the identity of its row. In a
+    plain file it has the form of the Rust Mimir, bound to category and key; that leaves a body exchangeable with one
+    of another workspace, or with an older one of the same category and key.
+    """
+
+    def __init__(self, cipher: FieldCipher, *, original_form: bool) -> None:
+        self._cipher = cipher
+        self._original_form = original_form
+
+    def seal(self, body: str, row: tuple[str, str, str, str], version_id: str = "") -> str:
+        """Seal the body of an entity, or of a version; ``row`` is its id, workspace, category and key."""
+        return self._cipher.seal(body, self._bound(row, version_id))
+
+    def open(self, sealed: str, row: tuple[str, str, str, str], version_id: str = "") -> str:
+        """Return a body as it was sealed, or `UNREADABLE`."""
+        body = self._cipher.open(sealed, self._bound(row, version_id))
+        if body is not None:
+            return body
+        import logging
+
+        logging.getLogger(__name__).warning("The body of memory %s cannot be decrypted; it was changed.", row[0])
+        return UNREADABLE
+
+    def _bound(self, row: tuple[str, str, str, str], version_id: str) -> bytes:
+        if self._original_form:
+            return bound_as_original(*row[2:])
+        return bound_to("versions.body_json" if version_id else "entities.body_json", version_id, *row)
+
+
+def entity_row(stored: Stored, seal: BodySeal | None, version_id: str = "") -> tuple[Any, ...]:
+    """Return the values of `COLUMNS` for an entity, or for a version of it."""
     entity = stored.entity
+    body = entity.body_json
+    has_triggers = _TRIGGER_MARK in body
+    if seal is not None:
+        body = seal.seal(body, (entity.id, entity.workspace_hash, entity.category, entity.key), version_id)
     return (
         entity.id,
         entity.category,
         entity.key,
         entity.workspace_hash,
-        entity.body_json,
+        body,
         entity.status,
         entity.type,
         _encode(entity.tags).decode() if entity.tags else _NO_TAGS,
@@ -78,26 +124,33 @@ def entity_row(stored: Stored) -> tuple[Any, ...]:
         stored.score_floor,
         stored.passages,
         stored.archived_at_unix_ms,
+        1 if has_triggers else 0,
     )
 
 
-def stored_from_row(number: int, row: tuple[Any, ...], links: tuple[Link, ...] = ()) -> Stored:
+def opened_body(row: tuple[Any, ...], seal: BodySeal | None) -> str:
+    """Return the body in a row of `BODY_COLUMNS` of an entity, whatever follows them."""
+    body: str = row[0]
+    return body if seal is None else seal.open(body, row[1:5])
+
+
+def stored_from_row(number: int, row: tuple[Any, ...], seal: BodySeal | None, links: tuple[Link, ...] = ()) -> Stored:
     """Return the entity of one row of `COLUMNS`."""
     return Stored(
         number=number,
-        entity=_entity(row, links),
+        entity=_entity(row, links, seal),
         score_floor=row[25],
         passages=row[26],
         archived_at_unix_ms=row[27],
     )
 
 
-def version_from_row(row: tuple[Any, ...]) -> Version:
+def version_from_row(row: tuple[Any, ...], seal: BodySeal | None) -> Version:
     """Return the version of one row of `COLUMNS` followed by version_id, links and how the version ended."""
     version_id, links, invalidated_at, superseded_by, amended = row[len(COLUMNS) :]
     return Version(
         version_id=version_id,
-        entity=_entity(row, links_from_text(links)),
+        entity=_entity(row, links_from_text(links), seal, version_id),
         invalidated_at_unix_ms=invalidated_at,
         superseded_by=superseded_by,
         amended=bool(amended),
@@ -115,14 +168,17 @@ def links_from_text(text: str) -> tuple[Link, ...]:
     return _decode_links(text) if text != _NO_TAGS else ()
 
 
-def _entity(row: tuple[Any, ...], links: tuple[Link, ...]) -> Entity:
+def _entity(row: tuple[Any, ...], links: tuple[Link, ...], seal: BodySeal | None, version_id: str = "") -> Entity:
     tags = row[7]
+    body = row[4]
+    if seal is not None:
+        body = seal.open(body, (row[0], row[3], row[1], row[2]), version_id)
     return Entity(
         id=row[0],
         category=row[1],
         key=row[2],
         workspace_hash=row[3],
-        body_json=row[4],
+        body_json=body,
         status=row[5],
         type=row[6],
         tags=_decode_tags(tags) if tags != _NO_TAGS else (),

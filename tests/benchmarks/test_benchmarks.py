@@ -126,6 +126,20 @@ def test_stress_runs_through_and_compares_with_an_earlier_result(tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_scale_compares_a_sealed_store_with_a_plain_one(tmp_path: Path) -> None:
+    report, _ = run(
+        "scale", tmp_path / "sealed.json", "--sealed", "--sizes", "60", "--queries", "4", "--embed", "synthetic"
+    )
+    compared = {str(row["what"]): row for row in report.rows}
+    assert {"seal", "open and close", "remember", "recall fts5", "recall dense", "recall hybrid"} == set(compared)
+    del compared["seal"]
+    for row in compared.values():
+        plain, sealed, ratio = (row[column] for column in ("plain ms", "sealed ms", "of plain"))
+        assert isinstance(plain, float)
+        assert isinstance(sealed, float)
+        assert ratio == pytest.approx(sealed / plain)
+
+
 def test_scale_runs_through_and_reuses_kept_stores(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     options = ("--queries", "1", "--embed", "synthetic", "--keep", str(kept))

@@ -20,7 +20,24 @@ class Ran(NamedTuple):
     err: str
 
 
+CLIENT_FOLDERS = (
+    "APPDATA",
+    "CLAUDE_CONFIG_DIR",
+    "CODEX_HOME",
+    "CONTINUE_GLOBAL_DIR",
+    "HERMES_HOME",
+    "XDG_CONFIG_HOME",
+)
+"""The variables that say where clients keep their configuration."""
+
 RunMimir = Callable[..., Ran]
+
+
+@pytest.fixture(autouse=True)
+def _no_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the configuration of the developer's own clients out of every test; the home is one of the test already."""
+    for name in CLIENT_FOLDERS:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.cli.conftest import Ran, RunMimir
 from tests.doubles import FixedClock
 
 CHECKS = ["python", "sqlite", "trial store", "model files", "model", "place", "store"]
-STORE_CHECKS = ["integrity", "write and read", "vectors", "last write"]
+STORE_CHECKS = ["encryption", "integrity", "write and read", "vectors", "last write"]
 
 
 def checks_of(ran: Ran) -> dict[str, dict[str, Any]]:

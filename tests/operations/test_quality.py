@@ -154,7 +154,8 @@ def test_a_private_correction_tells_the_journal_nothing(open_memory: OpenMemory)
     mine, theirs = open_memory(agent_id="me"), open_memory(agent_id="them")
     mine.correct("secret mistake", "secret advice", "secret task", visibility="private")
     assert theirs.recall("secret").items == ()
-    (event,) = theirs.timeline().items
+    assert theirs.timeline().items == ()
+    (event,) = mine.timeline().items
     assert "secret" not in event.evaluated_json + event.acted_json + event.forward_json
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from mimir.config import environment_for_child
 from tests.server.client import PATIENCE_S, SERVE, Client, Run, Start
+from tests.server.web import Serve, WebServer, free_port
 
 
 @pytest.fixture
@@ -43,3 +44,24 @@ def run(db: str) -> Run:
         )
 
     return run_server
+
+
+@pytest.fixture
+def serve(db: str) -> Iterator[Serve]:
+    servers: list[WebServer] = []
+
+    def serve_http(*flags: str, **environment: str) -> WebServer:
+        port = free_port()
+        settings = ("--db", db, "--embedding", "off", "--transport", "http", "--port", str(port))
+        servers.append(WebServer([*SERVE, *settings, *flags], port, **environment))
+        return servers[-1]
+
+    yield serve_http
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def web(serve: Serve) -> WebServer:
+    """Return a server over HTTP that finds by words only."""
+    return serve()

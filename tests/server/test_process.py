@@ -297,8 +297,7 @@ def test_a_server_without_standard_error_serves_all_the_same(db: str) -> None:
         (("--busy-timeout-ms=soon",), "'soon'"),
         (("--read-only=maybe",), "'maybe'"),
         (("--tools", "core,recall"), "'core'"),
-        (("--transport", "http"), "--transport http"),
-        (("--transport=sse",), "--transport sse"),
+        (("--transport", "carrier-pigeon"), "'carrier-pigeon'"),
         (("--log-file", "/nowhere/at/all.log"), "/nowhere/at/all.log"),
     ],
 )

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import apsw
@@ -13,13 +14,14 @@ import apsw
 from mimir.errors import InvalidInput, Locked, MimirError, NotFound, StorageFailure
 from mimir.store.sqlite.checks import Checks
 from mimir.store.sqlite.comparison import ComparisonRows
-from mimir.store.sqlite.connection import Database, named
+from mimir.store.sqlite.connection import Database, named, read_only_uri
 from mimir.store.sqlite.cursors import CursorRows
 from mimir.store.sqlite.entities import EntityRows
 from mimir.store.sqlite.erasure import Erasure
 from mimir.store.sqlite.journal import JournalRows
 from mimir.store.sqlite.lifecycle import LifecycleRows
 from mimir.store.sqlite.schema import APPLICATION_ID, format_version, prepare
+from mimir.store.sqlite.sealing import BODY, FULL, RESEALING
 from mimir.store.sqlite.state import StateRows
 from mimir.store.sqlite.text import TextIndex
 from mimir.store.sqlite.upkeep import Upkeep
@@ -27,6 +29,7 @@ from mimir.store.sqlite.vectors import VectorRows
 from mimir.store.sqlite.workspaces import ScopeCounts
 
 if TYPE_CHECKING:
+    from mimir.crypto import Keys
     from mimir.model import Event, StateEntry, Whole
     from mimir.store.sqlite.original import Original
 
@@ -49,12 +52,24 @@ class SqliteStore(
 ):
     """One SQLite file with everything an agent remembers."""
 
-    def __init__(self, path: str, *, durability: str = "full", busy_timeout_ms: int = 30_000) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        durability: str = "full",
+        busy_timeout_ms: int = 30_000,
+        keys: Keys | None = None,
+        scope: str = "",
+    ) -> None:
         """Open the file at ``path``, creating it and its folder when missing.
+
+        With ``keys`` a new file is sealed, ``scope`` says what of it; an empty scope stands for the whole file, and
+        for whatever a file seals that exists.
 
         Raises:
             StorageFailure: it cannot be opened or written, is damaged, or belongs to another program.
-            Locked: it looks encrypted.
+            Locked: it is sealed, and the keys are missing or others.
+            Conflict: it is not sealed and keys are given, or it is sealed in another scope.
             Busy: another process holds it too long.
         """
         if "\0" in path:
@@ -68,10 +83,27 @@ class SqliteStore(
             ) from error
         self.path = path
         self._index_lock = threading.Lock()
-        self.database = Database(path, durability=durability, busy_timeout_ms=busy_timeout_ms, guard=format_version)
+        open_database = partial(
+            Database,
+            path,
+            durability=durability,
+            busy_timeout_ms=busy_timeout_ms,
+            guard=format_version,
+            keys=keys,
+            scope=scope,
+        )
+        self.database = open_database()
         try:
             if prepare(self.database):
-                self._reclaim()
+                if keys is None or scope == BODY:
+                    self._reclaim()
+                else:
+                    self.database.close()
+                    # If others are in the way it stays a store whose bodies are sealed; `mimir seal` does the rest.
+                    with suppress(MimirError):
+                        self._seal_whole(keys)
+                    self.database = open_database(scope="")
+            self._remove_leftovers()
         except BaseException:
             self.database.close()
             raise
@@ -108,6 +140,46 @@ class SqliteStore(
 
         Filling(self.database).add_state(entries)
 
+    def back_up(self, destination: str) -> None:
+        """Copy the store as it is now into a new file, sealed if the store is, opened and compared; others go on.
+
+        Raises:
+            StorageFailure: the copy cannot be written, or is not what was copied.
+        """
+        from mimir.store.sqlite.replacing import compare, contents, copy_pages, remove
+
+        keys = self.database.keys
+        partial_copy = destination + ".partial"
+        try:
+            with self.database.reading() as connection:
+                expected = contents(self.database)
+                copy_pages(connection, partial_copy, keys if self.database.pages_sealed else None)
+            compare(expected, partial_copy, keys)
+            os.replace(partial_copy, destination)
+        except OSError as error:
+            raise StorageFailure(
+                f"The backup {destination} cannot be written: {error.strerror}.", hint="Choose another place."
+            ) from error
+        finally:
+            remove(partial_copy)
+
+    def sealed_scope(self) -> str:
+        """Return what is sealed: ``full`` for the whole file, ``body`` for bodies only, nothing for a plain store."""
+        if self.database.pages_sealed:
+            return FULL
+        return "" if self.database.seal is None else BODY
+
+    def _seal_whole(self, keys: Keys) -> None:
+        from mimir.store.sqlite.replacing import change_keys
+
+        change_keys(self.path, keys, keys, FULL)
+
+    def _remove_leftovers(self) -> None:
+        if os.path.exists(os.path.realpath(self.path) + RESEALING):
+            from mimir.store.sqlite.replacing import remove_leftovers
+
+            remove_leftovers(self.path)
+
     def _reclaim(self) -> None:
         """Write the file anew without the pages of dropped tables; if others are in the way, the next purge does it."""
         with suppress(MimirError):
@@ -120,21 +192,21 @@ class SqliteStore(
 
 
 @contextmanager
-def open_original(path: str) -> Iterator[Original | None]:
+def open_original(path: str, keys: Keys | None = None) -> Iterator[Original | None]:
     """Open a file that the Rust Mimir wrote, for reading only; None stands for a database without memories.
 
     Raises:
         NotFound: there is no such file.
         InvalidInput: it is a store of the present Mimir.
         StorageFailure: it is no database, damaged, or of a format newer than known.
-        Locked: its bodies are encrypted.
+        Locked: its bodies are encrypted, and the keys are missing or others.
     """
     from mimir.store.sqlite.original import Original, refuse_unreadable
 
     if "\0" in path or not os.path.isfile(path):
         raise NotFound(f"There is no file {path!r}.", hint="Name the database file of the former Mimir.")
     try:
-        connection = apsw.Connection(_read_only_uri(path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        connection = apsw.Connection(read_only_uri(path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         try:
             connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
             connection.execute("BEGIN")
@@ -143,9 +215,9 @@ def open_original(path: str) -> Iterator[Original | None]:
                     f"{path} is a store of this Mimir already; nothing in it needs to be migrated.",
                     hint="Open it with --db, or copy it as a file while no process uses it.",
                 )
-            original = Original(connection, path, lenient=True)
+            original = Original(connection, path, lenient=True, keys=keys)
             if original.is_known():
-                refuse_unreadable(connection, path)
+                refuse_unreadable(connection, path, keys)
             yield original if original.is_known() else None
         finally:
             connection.close()
@@ -154,13 +226,3 @@ def open_original(path: str) -> Iterator[Original | None]:
         if isinstance(error, apsw.NotADBError) and not isinstance(failure, Locked):
             failure.hint = "Name a file that the former Mimir wrote."
         raise failure from error
-
-
-def _read_only_uri(path: str) -> str:
-    from pathlib import Path
-
-    uri = Path(path).absolute().as_uri() + "?mode=ro"
-    with open(path, "rb") as file:
-        uses_log = file.read(20)[18:19] == b"\2"
-    # To read a file with a write-ahead log, SQLite makes the log anew if there is none: nobody writes then.
-    return uri + "&immutable=1" if uses_log and not os.path.exists(path + "-wal") else uri

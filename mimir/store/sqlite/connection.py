@@ -8,12 +8,26 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import apsw
 import msgspec
 
 from mimir.errors import Busy, InvalidInput, Locked, MimirError, StorageFailure, Unavailable
+from mimir.store.sqlite.sealing import (
+    Stretch,
+    begin_stretch,
+    body_seal,
+    last_stretch,
+    read_head,
+    seal_of,
+    stretches,
+    unlock_pages,
+)
+
+if TYPE_CHECKING:
+    from mimir.crypto import Keys
+    from mimir.store.codec import BodySeal
 
 _LONGEST_PAUSE_S: Final = 0.02
 _CLOSE_WAIT_S: Final = 5.0
@@ -43,10 +57,29 @@ class Database:
     """One SQLite file, opened once per thread, with one writer of this process at a time."""
 
     def __init__(
-        self, path: str, *, durability: str, busy_timeout_ms: int, guard: Callable[[apsw.Connection, str], object]
+        self,
+        path: str,
+        *,
+        durability: str,
+        busy_timeout_ms: int,
+        guard: Callable[[apsw.Connection, str, Keys | None], int],
+        keys: Keys | None = None,
+        scope: str = "",
+        flags: int = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE,
     ) -> None:
-        """Describe the file at ``path``; ``guard`` sees each new connection before anything can be written."""
+        """Describe the file at ``path``, sealed with ``keys``; ``scope`` is what a new file seals, `FULL` if empty.
+
+        ``guard`` sees each new connection before anything can be written and returns the format of the file: above 0
+        when it is one of ours.
+        """
         self.path = path
+        self.keys = keys
+        self.scope = scope
+        self._flags = flags
+        self.seal: BodySeal | None = None
+        self.pages_sealed = False
+        self._stretch: tuple[int, str | None] | None = None
+        self._stretches: tuple[Stretch, ...] | None = None
         self._guard = guard
         self._synchronous = "FULL" if durability == "full" else "NORMAL"
         self._busy_timeout_s = busy_timeout_ms / 1000
@@ -110,12 +143,48 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 # A newer program may have changed the format since this process opened the file.
-                self._guard(connection, self.path)
+                self._guard(connection, self.path, self.keys)
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
                 _end(connection, "ROLLBACK")
                 raise
+
+    def unlock(self, connection: apsw.Connection) -> None:
+        """Learn how the store is sealed from its first connection, and see that it still is so on each later one.
+
+        Raises:
+            Locked: the keys are missing or others, or the store was sealed anew meanwhile.
+            Conflict: keys are given for a store that is not sealed, or is sealed in another scope than asked for.
+        """
+        present = last_stretch(connection, self.path)
+        if self._stretch is None:
+            self.seal = seal_of(connection, self.path, self.keys, self.scope, pages=self.pages_sealed)
+            self._stretch = present
+        elif self._stretch != present:
+            raise Locked(
+                f"The store {self.path} was sealed, unsealed or replaced while this process was running.",
+                hint="Start this program again, with the key that the store has now.",
+            )
+
+    def begin_sealing(self) -> None:
+        """Begin the journal's chain of a file that is being made, and seal from now on what is written into it."""
+        connection = self.connection
+        begin_stretch(connection, self.keys)
+        if self.keys is not None:
+            self.seal = body_seal(self.keys, pages=self.pages_sealed)
+        self._stretch = last_stretch(connection, self.path)
+        self._stretches = None
+
+    def chain_stretches(self) -> tuple[Stretch, ...]:
+        """Return from which row on the journal is chained with which key.
+
+        Raises:
+            StorageFailure: a key is missing or was changed.
+        """
+        if self._stretches is None:
+            self._stretches = stretches(self.connection, self.path, self.keys)
+        return self._stretches
 
     @contextmanager
     def naming_failures(self) -> Iterator[None]:
@@ -123,7 +192,7 @@ class Database:
         try:
             yield
         except apsw.Error as error:
-            raise named(error, self.path) from error
+            raise named(error, self.path, sealed=self.pages_sealed) from error
         except (UnicodeDecodeError, msgspec.DecodeError) as error:
             raise named(apsw.CorruptError(str(error)), self.path) from error
         except OverflowError as error:
@@ -164,12 +233,11 @@ class Database:
 
     def _open(self) -> apsw.Connection:
         with self.naming_failures():
-            connection = apsw.Connection(self.path, statementcachesize=_STATEMENT_CACHE)
             try:
-                self._configure(connection)
-            except BaseException:
-                connection.close()
-                raise
+                connection = self._connect()
+            except apsw.NotADBError:
+                # What was opened may be the former file of a store that was sealed anew meanwhile, overwritten.
+                connection = self._connect()
         with self._opened_lock:
             if self._closed:
                 connection.close()
@@ -177,8 +245,18 @@ class Database:
             self._opened.add(connection)
         return connection
 
+    def _connect(self) -> apsw.Connection:
+        connection = apsw.Connection(self.path, flags=self._flags, statementcachesize=_STATEMENT_CACHE)
+        try:
+            self._configure(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _configure(self, connection: apsw.Connection) -> None:
         connection.set_busy_handler(self._wait)
+        self.pages_sealed = unlock_pages(connection, self.path, self.keys, self.scope)
         # A word in double quotes that is no column must be an error, not a string.
         connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
         connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
@@ -190,7 +268,8 @@ class Database:
         left_log = _size(self.path + "-wal") > 0
         if left_log:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        self._guard(connection, self.path)
+        if self._guard(connection, self.path, self.keys) > 0:
+            self.unlock(connection)
         if left_log:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         connection.execute("PRAGMA temp_store=MEMORY")
@@ -201,6 +280,12 @@ class Database:
             raise StorageFailure(
                 f"The store {self.path} cannot use a write-ahead log (journal mode {mode!r}).",
                 hint="Move it to a local disk: network shares and read-only folders do not support it.",
+            )
+        if self.pages_sealed and self.keys is not None and not self.keys.fit(read_head(self.path)):
+            # A layer between SQLite and its cipher can keep it from being used.
+            raise StorageFailure(
+                f"The pages of {self.path} are not encrypted, although a key was given.",
+                hint="Remove the file, and what was put between SQLite and the disk; nothing was stored.",
             )
         # Checkpoint less often than the default 1,000 pages: a commit pays for the one it triggers, and a page that
         # changes often is folded into the file once instead of many times. The log stays near 32 MB.
@@ -225,8 +310,13 @@ def _end(connection: apsw.Connection, word: str) -> None:
         connection.execute(word)
 
 
-def named(error: apsw.Error, path: str) -> MimirError:
-    """Return the error of ours that names what an SQLite error means for the store at ``path``."""
+def named(error: apsw.Error, path: str, *, sealed: bool = False) -> MimirError:
+    """Return the error of ours that names what an SQLite error means for the store at ``path``.
+
+    ``sealed`` says that its pages are, with the key that was given.
+    """
+    if isinstance(error, apsw.NotADBError) and sealed:
+        error = apsw.CorruptError("its first page was changed or cut off")
     if isinstance(error, apsw.NotADBError) and _looks_encrypted(path):
         return Locked(
             f"{path} is encrypted, or no database at all.",
@@ -302,3 +392,13 @@ def _looks_encrypted(path: str) -> bool:
     except OSError:
         return False
     return size >= 4096 and size % 512 == 0 and len(set(head)) > 150  # noqa: PLR2004 - noise has about 220 of 256
+
+
+def read_only_uri(path: str) -> str:
+    """Return the name under which a file is opened for reading only, with nothing made beside it."""
+    from pathlib import Path
+
+    uri = Path(path).absolute().as_uri() + "?mode=ro"
+    uses_log = read_head(path)[18:19] == b"\2"
+    # To read a file with a write-ahead log, SQLite makes the log anew if there is none: nobody writes then.
+    return uri + "&immutable=1" if uses_log and not os.path.exists(path + "-wal") else uri

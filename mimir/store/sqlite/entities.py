@@ -9,7 +9,15 @@ from typing import Any, Final
 
 from mimir.model import Entity, Filter, Passage, Stored, Traits, Version, is_live
 from mimir.progress import report
-from mimir.store.codec import COLUMNS, entity_row, links_as_text, stored_from_row, version_from_row
+from mimir.store.codec import (
+    BODY_COLUMNS,
+    COLUMNS,
+    entity_row,
+    links_as_text,
+    opened_body,
+    stored_from_row,
+    version_from_row,
+)
 from mimir.store.sqlite.filters import conditions
 from mimir.store.sqlite.graph import LinkRows
 from mimir.store.sqlite.passages import PassageRows, Span
@@ -18,6 +26,7 @@ from mimir.store.sqlite.text import IndexRow, index_rows, table_for
 _NAMES: Final = ", ".join(COLUMNS)
 _E_NAMES: Final = ", ".join(f"e.{name}" for name in COLUMNS)
 _V_NAMES: Final = ", ".join(f"v.{name}" for name in COLUMNS)
+_E_BODY: Final = ", ".join(f"e.{name}" for name in BODY_COLUMNS)
 _MARKS: Final = ", ".join("?" * len(COLUMNS))
 _INSERT: Final = f"INSERT INTO entities ({_NAMES}) VALUES ({_MARKS})"
 _INSERT_NEW: Final = f"INSERT OR IGNORE INTO entities (number, {_NAMES}) VALUES (?, {_MARKS})"
@@ -66,7 +75,8 @@ class EntityRows(PassageRows, LinkRows):
             " WHERE v.number IN (SELECT value FROM json_each(?))",
             (json.dumps(list(numbers)),),
         )
-        return {row[0]: (row[1], version_from_row(row[2:])) for row in rows}
+        seal = self.database.seal
+        return {row[0]: (row[1], version_from_row(row[2:], seal)) for row in rows}
 
     def traits(self, numbers: Iterable[int]) -> dict[int, Traits]:
         """Return what ranking looks at in entities; missing ones are left out."""
@@ -115,7 +125,7 @@ class EntityRows(PassageRows, LinkRows):
         where, bindings = conditions(filter_)
         return self._stored(
             f"SELECT e.number, {_E_NAMES} FROM entities e"
-            f" WHERE instr(e.body_json, '\"recall_when\"') > 0 AND {where}"
+            f" WHERE e.has_triggers = 1 AND {where}"
             " ORDER BY e.decay_score DESC, e.retrieval_count DESC, e.id LIMIT ?",
             (*bindings, limit),
         )
@@ -133,11 +143,11 @@ class EntityRows(PassageRows, LinkRows):
         """Return the bodies of those of the given entity numbers that pass a filter."""
         where, bindings = conditions(filter_)
         rows = self.database.execute(
-            "SELECT e.number, e.body_json FROM json_each(?) j"
-            f" CROSS JOIN entities e ON e.number = j.value WHERE {where}",
+            f"SELECT e.number, {_E_BODY} FROM json_each(?) j CROSS JOIN entities e ON e.number = j.value WHERE {where}",
             (json.dumps(list(numbers)), *bindings),
         )
-        return dict(rows.fetchall())
+        seal = self.database.seal
+        return {row[0]: opened_body(row[1:], seal) for row in rows}
 
     def with_key(self, key: str, filter_: Filter, limit: int) -> tuple[int, ...]:
         """Return the numbers of the entities whose key is exactly this and that pass a filter."""
@@ -165,7 +175,7 @@ class EntityRows(PassageRows, LinkRows):
         """Add an entity with its indexed text, its passages pending for vectors, and its marks; return its number."""
         connection = self.database.connection
         stored = Stored(number=0, entity=entity, passages=len(passages))
-        connection.execute(_INSERT, entity_row(stored))
+        connection.execute(_INSERT, entity_row(stored, self.database.seal))
         number = connection.last_insert_rowid()
         self._add_passages(number, entity, text, passages)
         if marks:
@@ -183,12 +193,13 @@ class EntityRows(PassageRows, LinkRows):
         Several times quicker than one by one, since each table is filled in its own order.
         """
         connection = self.database.connection
+        seal = self.database.seal
         first = self.next_number("entities")
         before = connection.total_changes()
         connection.executemany(
             _INSERT_NEW,
             (
-                (number, *entity_row(Stored(number=number, entity=entity, passages=len(split))))
+                (number, *entity_row(Stored(number=number, entity=entity, passages=len(split)), seal))
                 for number, (entity, split) in enumerate(zip(entities, passages, strict=True), start=first)
             ),
         )
@@ -213,7 +224,7 @@ class EntityRows(PassageRows, LinkRows):
 
     def update(self, stored: Stored) -> None:
         """Write every field of an entity; its index, passages and links stay as they are."""
-        self.database.execute(_UPDATE, (*entity_row(stored), stored.number))
+        self.database.execute(_UPDATE, (*entity_row(stored, self.database.seal), stored.number))
 
     def update_use(self, number: int, entity: Entity) -> None:
         """Write only what the use of an entity changes: count, time, strength and layer."""
@@ -236,7 +247,7 @@ class EntityRows(PassageRows, LinkRows):
             _INSERT_VERSION,
             (
                 stored.number,
-                *entity_row(stored),
+                *entity_row(stored, self.database.seal, version.version_id),
                 version.version_id,
                 links_as_text(version.entity.links),
                 version.invalidated_at_unix_ms,
@@ -253,7 +264,8 @@ class EntityRows(PassageRows, LinkRows):
             " ORDER BY v.recorded_at_unix_ms DESC, v.number DESC LIMIT ? OFFSET ?",
             (number, limit, offset),
         )
-        return tuple(version_from_row(row) for row in rows)
+        seal = self.database.seal
+        return tuple(version_from_row(row, seal) for row in rows)
 
     def count_versions(self, number: int) -> int:
         """Return how many closed versions an entity has."""
@@ -324,7 +336,7 @@ class EntityRows(PassageRows, LinkRows):
             done += len(rows)
             report(done, total)
             for row in rows:
-                entity = version_from_row(row[1:]).entity
+                entity = version_from_row(row[1:], self.database.seal).entity
                 self._index_owner(-row[0], entity, text_of(entity), live=False)
 
     def _add_passages(self, number: int, entity: Entity, text: str, passages: Sequence[Passage]) -> None:
@@ -362,4 +374,5 @@ class EntityRows(PassageRows, LinkRows):
         if not rows:
             return ()
         links = self.links(row[0] for row in rows)
-        return tuple(stored_from_row(row[0], row[1:], links.get(row[0], ())) for row in rows)
+        seal = self.database.seal
+        return tuple(stored_from_row(row[0], row[1:], seal, links.get(row[0], ())) for row in rows)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Final
 
 from mimir.model import Filter, Link, Node
+from mimir.store.codec import BODY_COLUMNS, opened_body
 from mimir.store.sqlite.connection import Database
 from mimir.store.sqlite.filters import conditions
+
+_BODY: Final = ", ".join(f"e.{name}" for name in BODY_COLUMNS)
 
 
 class LinkRows:
@@ -45,22 +49,23 @@ class LinkRows:
         where, bindings = conditions(filter_)
         rows = self.database.execute(
             # In the order of the index, neighbouring rows of it are found at once.
-            "SELECT e.number, e.id, e.category, e.key, e.body_json, e.archived, e.status"
+            f"SELECT {_BODY}, e.number, e.archived, e.status"
             f" FROM json_each(?) given CROSS JOIN entities e ON e.id = given.value WHERE {where}",
             (json.dumps(sorted(ids)), *bindings),
         ).fetchall()
-        links = self.links(row[0] for row in rows)
+        links = self.links(row[5] for row in rows)
+        seal = self.database.seal
         return {
-            entity_id: Node(
-                id=entity_id,
-                category=category,
-                key=key,
-                body_json=body_json,
-                links=links.get(number, ()),
-                archived=archived == 1,
-                status=status,
+            row[1]: Node(
+                id=row[1],
+                category=row[3],
+                key=row[4],
+                body_json=opened_body(row, seal),
+                links=links.get(row[5], ()),
+                archived=row[6] == 1,
+                status=row[7],
             )
-            for number, entity_id, category, key, body_json, archived, status in rows
+            for row in rows
         }
 
     def add_link(self, source: int, target_id: str, relationship: str, weight: float, now_ms: int) -> None:

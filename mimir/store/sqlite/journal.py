@@ -38,6 +38,14 @@ class JournalRows:
         """Append a row to the journal."""
         self.database.execute(_INSERT, tuple(getattr(event, name) for name in _NAMES))
 
+    def chain_key(self, sequence: int) -> bytes | None:
+        """Return the key with which the row of a sequence number is chained, or None for plain SHA-256.
+
+        Raises:
+            StorageFailure: a key is missing or was changed.
+        """
+        return next((key for first, key in reversed(self.database.chain_stretches()) if first <= sequence), None)
+
     def journal_end(self) -> tuple[int, int, str]:
         """Return the highest sequence number ever given out, and number and hash of the last row; 0 and '' for none."""
         highest = self.database.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'journal'").get
@@ -82,4 +90,7 @@ _TESTS: Final = {
     # With the conditions of the partial indexes, which are not used otherwise.
     "entity_id": "(entity_id = ? AND entity_id <> '')",
     "key": "(key = ? AND key <> '')",
+    "caller": "NOT EXISTS (SELECT 1 FROM entities e WHERE e.visibility = 'private' AND e.agent_id <> ?"
+    " AND (e.id = journal.entity_id OR (e.category = journal.category AND e.key = journal.key"
+    " AND e.workspace_hash = journal.workspace_hash)))",
 }

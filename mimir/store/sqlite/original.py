@@ -18,12 +18,14 @@ from typing import Any, Final, TypeAlias
 import apsw
 import msgspec
 
+from mimir.crypto import LEAST_SEALED_BYTES, Keys, bound_as_early_original, bound_as_original
 from mimir.errors import Locked, StorageFailure
 from mimir.model import Entity, Event, Json, Link, Past, StateEntry, Stored, Version, Whole
 from mimir.rules.chain import GENESIS, SALT_BYTES, chain_hash, commitment, write_payload
 from mimir.rules.layers import canonical_layer
 from mimir.rules.similarity import sketch
 from mimir.rules.text import searchable_text, split_passages
+from mimir.store.codec import UNREADABLE
 from mimir.store.sqlite.connection import Database
 from mimir.store.sqlite.entities import EntityRows
 from mimir.store.sqlite.journal import JournalRows
@@ -111,7 +113,6 @@ _BATCH_CHARACTERS: Final = 200_000
 CONVERTED_BATCH: Final = 2_000
 _REPORTED: Final = 10_000
 _KEY_CHARACTERS: Final = 20
-_LEAST_SEALED_BYTES: Final = 28
 _LEAST_SEALED_CHARACTERS: Final = 40
 _WORKSPACES_SINCE: Final = 4
 _TWO_TO_63: Final = 1 << 63
@@ -129,12 +130,12 @@ def is_original(connection: apsw.Connection) -> bool:
     return entities >= _ENTITY_MARKS if entities else _columns(connection, "memories") >= _MEMORY_MARKS
 
 
-def refuse_unreadable(connection: apsw.Connection, path: str) -> None:
+def refuse_unreadable(connection: apsw.Connection, path: str, keys: Keys | None = None) -> None:
     """Refuse a file of the Rust Mimir that cannot be brought over, before anything is changed.
 
     Raises:
         StorageFailure: its format is newer than what is known, or it is damaged.
-        Locked: its bodies are encrypted.
+        Locked: its bodies are encrypted, and the keys are missing or open none of them.
     """
     version = int(connection.execute("PRAGMA user_version").get)
     if version > NEWEST_FORMAT:
@@ -148,24 +149,45 @@ def refuse_unreadable(connection: apsw.Connection, path: str) -> None:
             # What stands in a row is read leniently; only a broken tree cannot be read.
             if finding != "ok" and " value in " not in finding:
                 raise apsw.CorruptError(finding)
+    sealed = 0
     for table in {"entities", "entity_history"} & set(present):
         rows = connection.execute(
-            f"SELECT body_json FROM {table} WHERE length(body_json) >= ? AND length(body_json) % 4 = 0"
+            f"SELECT body_json, category, key FROM {table} WHERE length(body_json) >= ? AND length(body_json) % 4 = 0"
             " AND substr(body_json, 1, 1) NOT IN ('{', '[', '\"') AND body_json NOT GLOB '*[^A-Za-z0-9+/=]*'",
             (_LEAST_SEALED_CHARACTERS,),
         )
-        if any(_is_sealed(body) for (body,) in rows):
-            raise _locked(path)
+        for body, category, key in rows:
+            if _is_sealed(body):
+                if keys is None:
+                    raise _locked(path)
+                sealed += 1
+                if _opened(body, _text(category), _text(key), keys) is not None:
+                    return
+    if sealed:
+        raise Locked(
+            f"The bodies in {path} were encrypted with another key than the one given.",
+            hint="Name the right key file with --encryption-key; the file was left untouched.",
+        )
 
 
 class Original:
     """The rows of a file that the Rust Mimir wrote, as our model."""
 
-    def __init__(self, connection: apsw.Connection, path: str, *, aside: str = "", lenient: bool = False) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        path: str,
+        *,
+        aside: str = "",
+        lenient: bool = False,
+        keys: Keys | None = None,
+    ) -> None:
         """Look at the file; ``aside`` is what its tables' names begin with when they were put aside.
 
         With ``lenient`` a row that cannot be read is named in `unreadable` and left out, otherwise it is a failure.
+        With ``keys`` an encrypted body that was changed is replaced by one that says so.
         """
+        self._keys = keys
         self.unreadable: dict[tuple[str, int], str] = {}
         self._connection = connection
         self._path = path
@@ -331,7 +353,7 @@ class Original:
             id=renamed.get(entity_id, entity_id),
             category=_text(row["category"]) or "general",
             key=_text(row["key"]),
-            body_json=self._body(_text(row["body_json"], "{}")),
+            body_json=self._body(_text(row["body_json"], "{}"), _text(row["category"]), _text(row["key"])),
             status=_text(row["status"]) or "active",
             type=_text(row["type"]) or "insight",
             tags=_tags(_text(row["tags"])),
@@ -382,15 +404,18 @@ class Original:
             recorded_at_unix_ms=created,
         )
 
-    def _body(self, text: str) -> str:
+    def _body(self, text: str, category: str, key: str) -> str:
         """Return a body as JSON: as it is, or as the content of an object if it is plain text, which was allowed."""
-        try:
-            msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
-            if _is_sealed(text):
-                raise _locked(self._path) from None
-            return msgspec.json.encode({"content": text}).decode()
-        return text
+        if _is_json(text):
+            return text
+        opened = None if self._keys is None else _opened(text, category, key, self._keys)
+        if opened is None and _is_sealed(text):
+            if self._keys is None:
+                raise _locked(self._path)
+            _log.warning("%s: the body of %s/%s cannot be decrypted; it was changed.", self._path, category, key)
+            return UNREADABLE
+        body = text if opened is None else opened
+        return body if _is_json(body) else msgspec.json.encode({"content": body}).decode()
 
     def _rows(self, table: str, names: Sequence[str]) -> Iterator[Found]:
         for page in self._pages(table, names):
@@ -468,10 +493,11 @@ class Filling(EntityRows, JournalRows):
                 continue
             sequence += 1
             count += 1
+            key = self.chain_key(sequence)
             chained = msgspec.structs.replace(
-                event, sequence=sequence, payload_commitment=commitment(event.payload or "")
+                event, sequence=sequence, payload_commitment=commitment(event.payload or "", key)
             )
-            former = chain_hash(former or GENESIS, chained)
+            former = chain_hash(former or GENESIS, chained, key)
             self.add_event(msgspec.structs.replace(chained, audit_hash=former))
         return count
 
@@ -547,7 +573,7 @@ class Filling(EntityRows, JournalRows):
             self._fill(spans, {False: rows})
 
 
-def convert(database: Database, create: Callable[[apsw.Connection], None]) -> None:
+def convert(database: Database, create: Callable[[], None]) -> None:
     """Turn a file of the Rust Mimir into one of the present schema, inside the transaction that is open.
 
     ``create`` makes the tables of the present schema.
@@ -556,9 +582,9 @@ def convert(database: Database, create: Callable[[apsw.Connection], None]) -> No
     for table in _PUT_ASIDE:
         if _columns(connection, table):
             connection.execute(f"ALTER TABLE {table} RENAME TO {_ASIDE}{table}")
-    create(connection)
+    create()
     filling = Filling(database)
-    original = Original(connection, database.path, aside=_ASIDE)
+    original = Original(connection, database.path, aside=_ASIDE, keys=database.keys)
     for wholes in original.memories(CONVERTED_BATCH):
         filling.add(wholes)
     # Until the file is written anew its free pages keep the words of the tables that are dropped here.
@@ -717,6 +743,23 @@ def _instant(value: object) -> int | None:
     return None if value is None else _whole(value)
 
 
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def _opened(text: str, category: str, key: str, keys: Keys) -> str | None:
+    """Return a body that the Rust Mimir encrypted, bound as it does now or as it did before 2.10."""
+    for bound in (bound_as_original, bound_as_early_original):
+        body = keys.plain_file_bodies.open(text, bound(category, key))
+        if body is not None:
+            return body
+    return None
+
+
 def _is_sealed(text: str) -> bool:
     """Tell whether a body that is no JSON is one that the Rust Mimir encrypted: nonce, ciphertext and tag in base64.
 
@@ -725,7 +768,7 @@ def _is_sealed(text: str) -> bool:
     if len(text) < _LEAST_SEALED_CHARACTERS or text in (text.lower(), text.upper()):
         return False
     try:
-        return len(base64.b64decode(text, validate=True)) >= _LEAST_SEALED_BYTES
+        return len(base64.b64decode(text, validate=True)) >= LEAST_SEALED_BYTES
     except (binascii.Error, ValueError):
         return False
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import apsw
 
 from mimir.errors import StorageFailure
 from mimir.store.sqlite.connection import Database
+
+if TYPE_CHECKING:
+    from mimir.crypto import Keys
 
 APPLICATION_ID: Final = 0x4D696D72
 """The four letters Mimr in the header of every store file."""
@@ -52,7 +55,8 @@ _ENTITY_COLUMNS: Final = """
   valid_to_unix_ms INTEGER,
   score_floor REAL,
   passages INTEGER NOT NULL,
-  archived_at_unix_ms INTEGER
+  archived_at_unix_ms INTEGER,
+  has_triggers INTEGER NOT NULL
 """
 
 _REFUSED: Final = "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
@@ -98,7 +102,7 @@ CREATE UNIQUE INDEX entities_identity ON entities(category, key, workspace_hash)
 -- Ascending, since new rows then come at its end: read backwards it gives the order of browsing.
 CREATE INDEX entities_browse ON entities(retrieval_count, last_accessed_unix_ms) WHERE archived = 0;
 CREATE INDEX entities_topic ON entities(topic_path, number) WHERE topic_path <> '';
-CREATE INDEX entities_triggers ON entities(number) WHERE instr(body_json, '"recall_when"') > 0;
+CREATE INDEX entities_triggers ON entities(number) WHERE has_triggers = 1;
 CREATE INDEX entities_always_on ON entities(number) WHERE always_on = 1 AND archived = 0;
 
 CREATE TABLE versions (
@@ -181,6 +185,11 @@ CREATE INDEX journal_created ON journal(created_at_unix_ms);
 CREATE INDEX journal_entity ON journal(entity_id) WHERE entity_id <> '';
 CREATE INDEX journal_subject ON journal(key, category, workspace_hash) WHERE key <> '';
 {_GUARDS}
+-- From which row on the journal is chained with which key; see sealing.py.
+CREATE TABLE journal_keys (
+  first_sequence INTEGER PRIMARY KEY,
+  key TEXT
+);
 
 CREATE TABLE state (
   key TEXT PRIMARY KEY,
@@ -224,27 +233,33 @@ def prepare(database: Database) -> bool:
 
     Raises:
         StorageFailure: it is another program's file, damaged, or one of a newer Mimir.
-        Locked: it is one of the Rust Mimir whose bodies are encrypted.
+        Locked: it is one of the Rust Mimir whose bodies are encrypted, and the keys are missing or others.
     """
     with database.reading() as connection:
-        version = format_version(connection, database.path)
+        version = format_version(connection, database.path, database.keys)
     if version == len(MIGRATIONS):
         return False
     with database.writing() as connection:
         # Another process may have migrated while this one waited for the lock.
-        version = format_version(connection, database.path)
+        version = format_version(connection, database.path, database.keys)
         if version == ORIGINAL:
             _convert(database)
         else:
             if 0 < version < len(MIGRATIONS):
                 back_up(database, f"{database.path}.v{version}.bak")
-            _migrate(connection, version)
+            _migrate(database, version)
+        if version > 0:
+            # Made by another process meanwhile, it may not be sealed as this one would have done.
+            database.unlock(connection)
     return version == ORIGINAL
 
 
-def _migrate(connection: apsw.Connection, version: int) -> None:
+def _migrate(database: Database, version: int) -> None:
+    connection = database.connection
     for step in MIGRATIONS[version:]:
         step(connection)
+    if version == 0:
+        database.begin_sealing()
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
 
@@ -253,34 +268,26 @@ def _convert(database: Database) -> None:
     """Convert a file of the Rust Mimir; a copy of it as it was stays beside it."""
     # Imported here since hardly any file is one of those.
     from mimir.store.sqlite.original import convert
+    from mimir.store.sqlite.replacing import unused
 
     version = database.execute("PRAGMA user_version").get
     copy = f"{database.path}.original-{version}.bak.partial"
     try:
         _copy(database, copy)
-        convert(database, lambda connection: _migrate(connection, 0))
+        convert(database, lambda: _migrate(database, 0))
         # Named at last: an attempt that was cut off leaves nothing that looks like a backup.
-        os.rename(copy, _unused(f"{database.path}.original-{version}"))
+        os.rename(copy, unused(f"{database.path}.original-{version}"))
     finally:
         if os.path.exists(copy):
             os.remove(copy)
 
 
-def _unused(name: str) -> str:
-    """Return ``name`` with an ending that no file has yet."""
-    candidate, number = f"{name}.bak", 1
-    while os.path.exists(candidate):
-        number += 1
-        candidate = f"{name}-{number}.bak"
-    return candidate
-
-
-def format_version(connection: apsw.Connection, path: str) -> int:
+def format_version(connection: apsw.Connection, path: str, keys: Keys | None = None) -> int:
     """Return the format of the file: 0 for an empty one, `ORIGINAL` for one that the Rust Mimir wrote.
 
     Raises:
         StorageFailure: it is another program's file, damaged, or one of a newer Mimir.
-        Locked: it is one of the Rust Mimir whose bodies are encrypted.
+        Locked: it is one of the Rust Mimir whose bodies are encrypted, and the keys are missing or others.
     """
     if connection.in_transaction:
         return _format(connection, path)
@@ -290,7 +297,7 @@ def format_version(connection: apsw.Connection, path: str) -> int:
             from mimir.store.sqlite.original import refuse_unreadable
 
             # Looked at when the file is opened, before a byte of it is changed.
-            refuse_unreadable(connection, path)
+            refuse_unreadable(connection, path, keys)
     return version
 
 
@@ -337,18 +344,22 @@ def back_up(database: Database, destination: str) -> None:
 
 
 def _copy(database: Database, destination: str) -> None:
-    if os.path.exists(destination):
-        os.remove(destination)
+    from mimir.store.sqlite.replacing import copy_pages, copy_sealed
+    from mimir.store.sqlite.sealing import BODY, use_page_key
+
+    keys = database.keys
     with database.naming_failures():
+        if keys is not None and not database.pages_sealed and database.scope != BODY:
+            # A file of the Rust Mimir, which becomes a sealed store.
+            copy_sealed(database.path, destination, keys)
+            return
         # A connection of its own: one that holds the write lock cannot be copied from.
         source = apsw.Connection(database.path, flags=apsw.SQLITE_OPEN_READONLY)
-        target = apsw.Connection(destination)
         try:
-            with target.backup("main", source, "main") as copy:
-                while not copy.done:
-                    copy.step(1_000)
+            if keys is not None and database.pages_sealed:
+                use_page_key(source, keys)
+            copy_pages(source, destination, keys if database.pages_sealed else None)
         finally:
-            target.close()
             source.close()
 
 

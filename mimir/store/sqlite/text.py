@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final, TypeAlias
 
 import apsw
@@ -11,6 +12,7 @@ import apsw
 from mimir.model import Candidate, Entity, Filter, Passage
 from mimir.rules.query import Query
 from mimir.rules.text import segment
+from mimir.store.codec import BODY_COLUMNS, opened_body
 from mimir.store.sqlite.filters import conditions
 from mimir.store.sqlite.passages import PassageRows
 
@@ -19,6 +21,7 @@ RANKED_MATCHES: Final = 8_192
 
 _OVERFETCH: Final = 16
 _SUBSTRINGS: Final = 8
+_BODY: Final = ", ".join(f"e.{name}" for name in BODY_COLUMNS)
 _LIKE: Final = "e.body_json LIKE ? ESCAPE '\\' OR e.key LIKE ? ESCAPE '\\'"
 _WILDCARDS: Final = re.compile(r"[\\%_]")
 _ESCAPED: Final = r"\\\g<0>"
@@ -85,6 +88,8 @@ class TextIndex(PassageRows):
         """Return the numbers of entities whose body or key holds one of the parts anywhere, newest first."""
         tokens = parts[:_SUBSTRINGS]
         where, bindings = conditions(filter_)
+        if self.database.seal is not None:
+            return self._match_sealed(tokens, where, bindings, limit)
         test = " OR ".join(_LIKE for _ in tokens)
         patterns = [f"%{_WILDCARDS.sub(_ESCAPED, token)}%" for token in tokens for _ in range(2)]
         rows = self.database.execute(
@@ -92,6 +97,18 @@ class TextIndex(PassageRows):
             (*patterns, *bindings, limit),
         )
         return tuple(row[0] for row in rows)
+
+    def _match_sealed(
+        self, tokens: Sequence[str], where: str, bindings: Sequence[object], limit: int
+    ) -> tuple[int, ...]:
+        """Do the same where bodies are sealed: each is opened, newest first, until enough are found."""
+        # LIKE does not tell the capitals of ASCII from small letters, and all other letters it does.
+        holds = re.compile("|".join(map(re.escape, tokens)), re.ASCII | re.IGNORECASE).search
+        rows = self.database.execute(
+            f"SELECT {_BODY}, e.number FROM entities e WHERE {where} ORDER BY e.number DESC", tuple(bindings)
+        )
+        found = (row[5] for row in rows if holds(row[4]) or holds(opened_body(row, self.database.seal)))
+        return tuple(islice(found, limit))
 
     def _best(
         self, table: str, expression: str, filter_: Filter, limit: int, *, every: bool = False

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final
 
-from mimir.model import Stats
+from mimir.model import Filter, Stats
+from mimir.store.codec import BODY_COLUMNS, opened_body
 from mimir.store.sqlite.connection import Database
+from mimir.store.sqlite.filters import conditions
 
 _FNV_OFFSET: Final = 0xCBF29CE484222325
 _FNV_PRIME: Final = 0x100000001B3
@@ -19,24 +23,31 @@ class Upkeep:
 
     database: Database
 
-    def stats(self, now_ms: int) -> Stats:
-        """Count everything in the store but what has expired; totals include archived entities."""
+    def stats(self, now_ms: int, filter_: Filter) -> Stats:
+        """Count the entities that pass a filter, and everything else in the store but what has expired."""
         execute = self.database.execute
+        where, bindings = conditions(filter_)
+        groups = execute(
+            "SELECT e.category, e.type, e.layer, e.archived, count(*), min(e.created_at_unix_ms),"
+            f" max(e.created_at_unix_ms) FROM entities e WHERE {where} GROUP BY 1, 2, 3, 4",
+            tuple(bindings),
+        ).fetchall()
 
         def count(sql: str) -> int:
             return int(execute(sql).get)
 
-        def count_by(column: str) -> dict[str, int]:
-            rows = execute(f"SELECT {column}, count(*) FROM entities GROUP BY 1 ORDER BY 1")
-            return dict(rows.fetchall())
+        def count_by(column: int) -> dict[str, int]:
+            counts: Counter[str] = Counter()
+            for group in groups:
+                counts[group[column]] += group[4]
+            return dict(sorted(counts.items()))
 
-        oldest, newest = execute("SELECT min(created_at_unix_ms), max(created_at_unix_ms) FROM entities").fetchall()[0]
         return Stats(
-            total_entities=count("SELECT count(*) FROM entities"),
-            active_entities=count("SELECT count(*) FROM entities WHERE archived = 0"),
-            by_category=count_by("category"),
-            by_type=count_by("type"),
-            by_layer=count_by("layer"),
+            total_entities=sum(group[4] for group in groups),
+            active_entities=sum(group[4] for group in groups if not group[3]),
+            by_category=count_by(0),
+            by_type=count_by(1),
+            by_layer=count_by(2),
             total_journal_events=count("SELECT count(*) FROM journal"),
             total_state_entries=int(
                 execute("SELECT count(*) FROM state WHERE coalesce(expires_at_unix_ms >= ?, 1)", (now_ms,)).get
@@ -47,8 +58,8 @@ class Upkeep:
             embedded=count("SELECT count(*) FROM vectors"),
             pending_embeddings=count("SELECT count(*) FROM pending"),
             db_file_size_bytes=os.path.getsize(self.database.path),
-            oldest_unix_ms=oldest,
-            newest_unix_ms=newest,
+            oldest_unix_ms=min((group[5] for group in groups), default=None),
+            newest_unix_ms=max((group[6] for group in groups), default=None),
         )
 
     def digest(self, text_of: Callable[[str], str]) -> tuple[str, int]:
@@ -59,8 +70,9 @@ class Upkeep:
         """
         combined = count = 0
         with self.database.reading():
-            for entity_id, body in self.database.execute("SELECT id, body_json FROM entities WHERE archived = 0"):
-                combined ^= _fnv(f"{entity_id}\0{text_of(body)}".encode(), _FNV_OFFSET)
+            for row in self.database.execute(f"SELECT {', '.join(BODY_COLUMNS)} FROM entities WHERE archived = 0"):
+                body = opened_body(row, self.database.seal)
+                combined ^= _fnv(f"{row[1]}\0{text_of(body)}".encode(), _FNV_OFFSET)
                 count += 1
         if count:
             combined = _fnv(count.to_bytes(8, "little"), combined)
@@ -77,6 +89,17 @@ class Upkeep:
             " UNION ALL SELECT * FROM (SELECT invalidated_at_unix_ms FROM versions ORDER BY number DESC LIMIT 1))"
         ).get
         return newest
+
+    def waiting_at_most(self, seconds: float) -> AbstractContextManager[None]:
+        """Let this thread wait for others no longer than that, each time, inside the block."""
+        return self.database.waiting_at_most(seconds)
+
+    def log_size(self) -> int:
+        """Return how many bytes the log takes."""
+        try:
+            return os.path.getsize(self.database.path + "-wal")
+        except OSError:
+            return 0
 
     def check_integrity(self) -> str:
         """Return ``ok``, or what SQLite's quick check found first."""

@@ -137,9 +137,11 @@ class VectorRows(PassageRows):
 
     def lease_pending(self, count: int, now_ms: int, until_ms: int) -> tuple[int, ...]:
         """Take up to ``count`` passages without a vector, newest first, and keep others off them until ``until_ms``."""
+        # A lease that outlasts one given now is of a clock that was ahead: nobody would ever see its end.
         rows = self.database.execute(
-            "SELECT passage FROM pending WHERE leased_until_unix_ms <= ? ORDER BY passage DESC LIMIT ?",
-            (now_ms, count),
+            "SELECT passage FROM pending WHERE leased_until_unix_ms <= ? OR leased_until_unix_ms > ?"
+            " ORDER BY passage DESC LIMIT ?",
+            (now_ms, until_ms, count),
         ).fetchall()
         self.database.execute_many(
             "UPDATE pending SET leased_until_unix_ms = ? WHERE passage = ?",

@@ -1,0 +1,90 @@
+"""What runs when a client's session starts and ends: `mimir context --hook` and `mimir groom`."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any, Final
+
+import click
+
+from mimir.catalogue import load_catalogue
+from mimir.cli.clients import program
+from mimir.cli.commands import (
+    Action,
+    Command,
+    as_flags,
+    call,
+    json_option,
+    open_engine,
+    operation_command,
+    setting_options,
+)
+from mimir.cli.output import print_json
+from mimir.config import IS_WINDOWS
+from mimir.operations.search import context
+
+_NOTHING: Final = "> 0 entities recalled"
+"""How a block ends that holds no memory: a session is better off without it."""
+
+
+def context_command() -> Command:
+    """Return the command of the operation of this name, with the form that a session's start asks for."""
+    command = operation_command("context", load_catalogue()["context"])
+    command.params.append(
+        click.Option(
+            ["--hook"],
+            is_flag=True,
+            help="Print what a client's session-start hook returns: JSON that puts the block into the session.",
+        )
+    )
+    command.action = _context(command.action)
+    return command
+
+
+def _context(plain: Action) -> Action:
+    def action(settings: dict[str, Any], values: dict[str, Any]) -> int:
+        if not values.pop("hook"):
+            return plain(settings, values)
+        with open_engine(settings) as engine:
+            block = context(engine)
+        if not block.markdown.endswith(_NOTHING):
+            output = {"hookEventName": "SessionStart", "additionalContext": block.markdown}
+            print_json({"hookSpecificOutput": output})
+        return 0
+
+    return action
+
+
+def groom_command() -> Command:
+    """Return the command that tidies the store after a session."""
+    return Command(
+        "groom",
+        _groom,
+        help=(
+            "Tidy the store after a session, as mimir autocohere does: links, promotion, fading. For hooks"
+            " that run when a session ends, and for schedules."
+        ),
+        options=[
+            click.Option(
+                ["--background"],
+                is_flag=True,
+                help="Return at once and tidy in a process of its own: clients kill hooks that outlive a session.",
+            ),
+            json_option(),
+            *setting_options(),
+        ],
+    )
+
+
+def _groom(settings: dict[str, Any], values: dict[str, Any]) -> int:
+    if not values["background"]:
+        return call(load_catalogue()["autocohere"], {}, settings, as_json=values["as_json"])
+    subprocess.Popen(
+        [*program(), "groom", "--json", *as_flags(settings)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        creationflags=getattr(subprocess, "DETACHED_PROCESS", 0) if IS_WINDOWS else 0,
+    )
+    return 0

@@ -1,0 +1,111 @@
+"""What reads foreign text, each as a function of bytes that may refuse them with an error of ours and nothing else."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from mimir.connectors import load_sources
+from mimir.drafts import make_draft
+from mimir.errors import InvalidInput, MimirError
+from mimir.model import Entity
+from mimir.rules.conflicts import disagreements, read_memory
+from mimir.rules.extract import extract
+from mimir.rules.fencing import context_line, source
+from mimir.rules.note import read_note, write_note
+from mimir.rules.query import parse_query
+from mimir.rules.secrets import find_secrets, masked
+from mimir.rules.text import searchable_text, segment, split_passages
+from mimir.server.dispatch import Fault, encode, read_message
+
+_FOLDER: Final = Path(tempfile.gettempdir())
+
+
+def message(data: bytes) -> None:
+    """Read one message of the protocol, and write what stood in it again."""
+    try:
+        read = read_message(data)
+    except Fault as fault:
+        json.loads(fault.reply())
+        return
+    if read is not None:
+        json.loads(encode(read.params))
+
+
+def note(data: bytes) -> None:
+    """Read a note, and a note of what it said."""
+    try:
+        read = read_note(data.decode("utf-8", "replace"))
+    except InvalidInput:
+        return
+    json.loads(read.body_json)
+    entity = Entity(id="mem-1", category="c", key="k", body_json=read.body_json)
+    again = read_note(write_note(entity, {}))
+    assert json.loads(again.body_json) == json.loads(read.body_json), "a body did not come back"
+
+
+def query(data: bytes) -> None:
+    """Turn text into a query: nothing of it is an operator."""
+    read = parse_query(data.decode("utf-8", "replace"))
+    assert all(word.replace("_", "").isalnum() or not word.isascii() for word in read.words), "an operator survived"
+
+
+def passages(data: bytes) -> None:
+    """Split text into passages that cover it, and prepare it for the index."""
+    text = data.decode("utf-8", "replace")
+    split = split_passages(text)
+    assert "".join(text[one.start : one.start + one.length] for one in split) == text, "a passage is missing"
+    segment(text)
+
+
+def sentences(data: bytes) -> None:
+    """Read what a text tells, as knowledge and as statements that may contradict each other."""
+    text = data.decode("utf-8", "replace")
+    assert all(sentence in text for _, sentence in extract(text)), "a sentence was made up"
+    half = len(text) // 2
+    bodies = [msgspec.json.encode({"content": part}).decode() for part in (text[:half], text[half:])]
+    disagreements([read_memory(Entity(id=body, category="c", key="k", body_json=body)) for body in bodies])
+
+
+def draft(data: bytes) -> None:
+    """Check a memory whose body is any text, and lay it out."""
+    try:
+        made = make_draft("c", "k", data.decode("utf-8", "surrogateescape"), secrets="mask", changes={})
+    except MimirError:
+        return
+    assert made.text == searchable_text(msgspec.json.decode(made.body_json)), "the text is not that of the body"
+
+
+def secrets(data: bytes) -> None:
+    """Look for secrets, and again when they were masked."""
+    text = data.decode("utf-8", "replace")
+    assert find_secrets(masked(text, find_secrets(text))) == [], "a secret shows after masking"
+
+
+def prompt(data: bytes) -> None:
+    """Put a text into a prompt as data: a line, and a part that begins no other."""
+    text = data.decode("utf-8", "surrogateescape")
+    line = context_line(category=text, key=text, text=text, retrievals=1, decay=1.0, age_days=0.0, agent=text, most=100)
+    assert line.isprintable(), "a line breaks"
+    assert not any(rest and not rest.startswith("    ") for rest in source("k", text).splitlines()[1:]), "a part begins"
+
+
+def configuration(data: bytes) -> None:
+    """Read a configuration of connectors."""
+    with tempfile.NamedTemporaryFile(dir=_FOLDER, suffix=".yaml") as file:
+        file.write(data)
+        file.flush()
+        try:
+            load_sources(file.name)
+        except InvalidInput:
+            return
+
+
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    one.__name__: one for one in (message, note, query, passages, sentences, draft, secrets, prompt, configuration)
+}

@@ -1,0 +1,491 @@
+"""HTTP: real processes, real requests, the official client, and everything a stranger may send."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
+
+from mimir import Memory, __version__
+from mimir.config import load_settings
+from mimir.server.auth import MAXIMUM_REQUEST_BYTES
+from mimir.server.dispatch import Dispatcher, Request
+from mimir.server.http import Call
+from tests.server.client import MODERN_META, PATIENCE_S, SERVE, Run, call, remember, request, wire
+from tests.server.web import Serve, WebServer, free_port, trusting
+
+TOKEN = "correct-horse"
+
+
+def note(folder: Path, name: str) -> None:
+    folder.mkdir(exist_ok=True)
+    text = f"---\ncategory: note\nkey: {name}\n---\n{name} text\n"
+    (folder / f"note-{name}.md").write_text(text, encoding="utf-8")
+
+
+def modern(message: dict[str, Any]) -> dict[str, Any]:
+    return {**message, "params": {**message["params"], "_meta": MODERN_META}}
+
+
+# Serving
+
+
+def test_the_address_is_printed_once_it_can_be_used(web: WebServer) -> None:
+    assert web.address == f"mimir: serving {web.url}/mcp"
+    reply = web.send("GET", "/healthz")
+    assert (reply.status, json.loads(reply.body)) == (200, {"status": "ok", "version": __version__})
+
+
+def test_a_session_of_the_handshake_era_remembers_and_recalls(web: WebServer) -> None:
+    session = web.open_session()
+    assert web.ask(remember(1, "day", "We deploy on Tuesdays."), session)["result"]["structuredContent"]["key"] == "day"
+    found = web.ask(call(2, "mimir_recall", query="deploy tuesdays"), session)
+    assert found["result"]["structuredContent"]["items"][0]["content"] == "We deploy on Tuesdays."
+    assert web.send("DELETE", "/mcp", headers={"Mcp-Session-Id": session}).status == 200
+    assert web.post(request(3, "tools/list"), "/mcp", Mcp_Session_Id=session).status == 404
+
+
+def test_a_request_of_the_stateless_era_needs_no_session(web: WebServer) -> None:
+    reply = web.ask(modern(remember(1, "day")))
+    assert reply["result"]["structuredContent"]["action"] == "created"
+    assert reply["result"]["resultType"] == "complete"
+
+
+def test_one_message_is_answered_without_a_handshake(web: WebServer) -> None:
+    assert web.post(remember("a", "k")).message()["result"]["structuredContent"]["key"] == "k"
+    assert web.post({"jsonrpc": "2.0", "method": "notifications/initialized"}).status == 202
+
+
+def test_calls_of_many_clients_run_side_by_side_and_none_is_lost(web: WebServer, db: str) -> None:
+    def store(number: int) -> str:
+        result = web.ask(modern(remember(number, f"key-{number}")))["result"]
+        action: str = result["structuredContent"]["action"]
+        return action
+
+    with ThreadPoolExecutor(16) as clients:
+        assert list(clients.map(store, range(64))) == ["created"] * 64
+    with Memory.open(db, embedding="off") as memory:
+        assert memory.stats().total_entities == 64
+
+
+def test_a_signal_lets_accepted_calls_finish(web: WebServer, tmp_path: Path, db: str) -> None:
+    for number in range(600):
+        note(tmp_path / "vault", f"n{number:03}")
+    body = json.dumps(call(1, "mimir_vault_import", vault_dir=str(tmp_path / "vault")))
+    with closing(web.connect()) as connection:
+        connection.request("POST", "/message", body, {"Content-Type": "application/json"})
+        # An answer on a second connection, opened later, tells that the first request has been read.
+        assert web.is_alive()
+        web.process.send_signal(signal.SIGTERM)
+        reply = json.loads(connection.getresponse().read())
+    assert reply["result"]["structuredContent"]["files_created"] == 600
+    assert web.process.wait(PATIENCE_S) == 0
+    with Memory.open(db, embedding="off") as memory:
+        assert memory.stats().total_entities == 600
+
+
+def test_an_open_stream_does_not_keep_the_server_from_stopping(web: WebServer) -> None:
+    session = web.open_session()
+    with closing(web.connect()) as connection:
+        connection.request("GET", "/mcp", headers={"Accept": "text/event-stream", "Mcp-Session-Id": session})
+        with connection.getresponse() as stream:
+            assert stream.status == 200
+            web.close()
+
+
+# Progress and cancellation
+
+
+def test_long_work_tells_how_far_it_has_come(web: WebServer, tmp_path: Path) -> None:
+    for number in range(300):
+        note(tmp_path / "vault", f"n{number:03}")
+    heard: list[tuple[float, float | None]] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001 - the name is part of the protocol
+        heard.append((progress, total))
+
+    async def use(mode: str) -> None:
+        async with Client(f"{web.url}/mcp", mode=mode) as client:
+            arguments = {"vault_dir": str(tmp_path / "vault")}
+            result = await client.call_tool("mimir_vault_import", arguments, progress_callback=hear)
+            assert not result.is_error
+
+    for mode in ("legacy", "2026-07-28"):
+        heard.clear()
+        asyncio.run(use(mode))
+        assert heard
+        assert heard == sorted(heard)
+        assert {total for _, total in heard} == {300}
+
+
+def test_a_cancelled_call_ends_at_its_next_report_and_keeps_what_was_committed(db: str, tmp_path: Path) -> None:
+    for number in range(600):
+        note(tmp_path / "vault", f"n{number:03}")
+    dispatcher = Dispatcher(load_settings(db=db, embedding="off"))
+
+    async def run_cancelled() -> bytes:
+        parameters = {"name": "mimir_vault_import", "arguments": {"vault_dir": str(tmp_path / "vault")}}
+        import_call = Call(dispatcher, Request(1, "tools/call", parameters, modern=False), None)
+        import_call.cancelled = True
+        return await asyncio.to_thread(import_call.run)
+
+    assert asyncio.run(run_cancelled()) == b""
+    (reply,) = [json.loads(dispatcher.answer(Request(2, "tools/call", {"name": "mimir_stats"}, modern=False)))]
+    assert 0 < reply["result"]["structuredContent"]["total_entities"] < 600
+    dispatcher.close()
+
+
+def test_a_client_that_goes_away_does_not_harm_the_server(web: WebServer, tmp_path: Path) -> None:
+    for number in range(300):
+        note(tmp_path / "vault", f"n{number:03}")
+    message = modern(call(1, "mimir_vault_import", vault_dir=str(tmp_path / "vault")))
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": "mimir_vault_import",
+    }
+    with closing(web.connect()) as connection:
+        connection.request("POST", "/mcp", json.dumps(message), headers)
+    assert web.ask(modern(remember(2, "after")))["result"]["structuredContent"]["action"] == "created"
+
+
+# Tokens
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
+def test_the_official_client_works_with_the_token(serve: Serve, mode: str) -> None:
+    web = serve(MIMIR_MCP_TOKEN=TOKEN)
+
+    async def use() -> list[Any]:
+        async with (
+            httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}) as http,
+            Client(streamable_http_client(f"{web.url}/mcp", http_client=http), mode=mode) as client,
+        ):
+            tools = await client.list_tools()
+            stored = await client.call_tool("mimir_remember", {"category": "c", "key": mode, "body_json": "{}"})
+            return [len(tools.tools), stored.structured_content]
+
+    count, stored = asyncio.run(use())
+    assert count == len(Dispatcher(load_settings(db="unused")).listed())
+    assert stored["action"] == "created"
+
+
+def test_the_official_client_is_refused_with_a_wrong_token(guarded: WebServer) -> None:
+    statuses: list[int] = []
+
+    async def note_status(response: httpx2.Response) -> None:
+        statuses.append(response.status_code)
+
+    async def use() -> None:
+        wrong = {"Authorization": "Bearer wrong"}
+        async with (
+            httpx2.AsyncClient(headers=wrong, event_hooks={"response": [note_status]}) as http,
+            Client(streamable_http_client(f"{guarded.url}/mcp", http_client=http), mode="legacy") as client,
+        ):
+            await client.list_tools()
+
+    with pytest.raises((MCPError, ExceptionGroup)):
+        asyncio.run(use())
+    assert set(statuses) == {401}
+    assert guarded.is_alive()
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xe9"])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/message"), ("POST", "/mcp"), ("GET", "/sse"), ("GET", "/x")])
+def test_no_route_but_health_works_without_the_token(guarded: WebServer, method: str, path: str, given: str) -> None:
+    body = remember(1, "k") if method == "POST" else None
+    reply = guarded.send(method, path, body, {"Authorization": given})
+    assert reply.status == 401
+    assert reply.headers["www-authenticate"] == "Bearer"
+    assert json.loads(reply.body)["error"] == "unauthorized"
+    assert guarded.is_alive()
+
+
+@pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}"])
+def test_the_right_token_opens(guarded: WebServer, given: str) -> None:
+    assert guarded.post(remember(1, "k"), Authorization=given).status == 200
+
+
+# What strangers send
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    yield from running(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    yield from running(tmp_path_factory.mktemp("guarded"), "--mcp-token", TOKEN)
+
+
+def running(folder: Path, *flags: str) -> Iterator[WebServer]:
+    port = free_port()
+    settings = ("--db", str(folder / "m.db"), "--embedding", "off", "--transport", "http", "--port", str(port))
+    server = WebServer([*SERVE, *settings, *flags], port, HOME=str(folder))
+    yield server
+    server.close()
+
+
+PING = request(1, "ping")
+HUGE = {"Content-Length": str(MAXIMUM_REQUEST_BYTES + 1)}
+
+
+@pytest.mark.parametrize("path", ["/message", "/mcp"])
+@pytest.mark.parametrize(
+    ("status", "method", "body", "headers"),
+    [
+        (421, "POST", PING, {"Host": "evil.example"}),
+        (421, "POST", PING, {"Host": "localhost.evil.example:8767"}),
+        (421, "POST", PING, {"Host": "127.0.0.1.evil.example"}),
+        (421, "GET", None, {"Host": "evil.example"}),
+        (403, "POST", PING, {"Origin": "https://evil.example"}),
+        (403, "POST", PING, {"Origin": "http://localhost:3000"}),
+        (403, "POST", PING, {"Origin": "null"}),
+        (403, "OPTIONS", None, {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}),
+        (413, "POST", b"x" * (MAXIMUM_REQUEST_BYTES + 1), {}),
+        (413, "POST", b"{}", HUGE),
+        (415, "POST", PING, {"Content-Type": "text/plain"}),
+        (415, "POST", PING, {"Content-Type": "application/jsonp"}),
+        (415, "POST", PING, {"Content-Type": ""}),
+        (400, "POST", b"", {}),
+        (400, "POST", b"{", {}),
+        (400, "POST", b"\xff\xfe", {}),
+        (400, "POST", b"[" * 100_000, {}),
+        (400, "POST", b"[]", {}),
+        (400, "POST", b"7", {}),
+        (400, "POST", {"id": 1, "method": "ping"}, {}),
+        (405, "PUT", PING, {}),
+        (405, "PATCH", PING, {}),
+    ],
+)
+def test_a_bad_request_gets_its_status_and_the_server_lives(
+    shared: WebServer, path: str, status: int, method: str, body: object, headers: dict[str, str]
+) -> None:
+    assert shared.send(method, path, body, headers).status == status
+    assert shared.post(PING).message()["result"] == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "raw"),
+    [
+        (400, b"GARBAGE\r\n\r\n"),
+        (400, b"POST /message HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n"),
+        (400, b"POST /message HTTP/1.1\r\n\r\n"),
+        (421, b"POST /message HTTP/1.0\r\n\r\n"),
+        (404, b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        (404, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ],
+)
+def test_bytes_that_are_no_proper_request_get_their_status(shared: WebServer, status: int, raw: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", shared.port), PATIENCE_S) as connection:
+        connection.sendall(raw)
+        assert connection.recv(64).startswith(b"HTTP/1.1 %d" % status)
+    assert shared.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("status", "path", "message", "headers"),
+    [
+        (400, "/mcp", request(1, "tools/list"), {}),
+        (404, "/mcp", request(1, "tools/list"), {"Mcp-Session-Id": "0" * 32}),
+        (406, "/mcp", request(1, "tools/list"), {"Accept": "text/html"}),
+        (400, "/mcp", request(1, "tools/list"), {"MCP-Protocol-Version": "1999-01-01"}),
+        (400, "/mcp", modern(PING), {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/list"}),
+        (404, "/mcp", modern(PING), {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "ping"}),
+        (404, "/message?session_id=" + "0" * 32, PING, {}),
+        (400, "/message?session_id=mine", PING, {}),
+    ],
+)
+def test_a_request_that_breaks_the_protocol_gets_its_status(
+    shared: WebServer, status: int, path: str, message: object, headers: dict[str, str]
+) -> None:
+    assert shared.send("POST", path, message, headers).status == status
+    assert shared.is_alive()
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "[::1]:8767", "192.168.7.7"])
+def test_the_machine_may_be_called_by_address(shared: WebServer, host: str) -> None:
+    assert shared.send("POST", "/message", PING, {"Host": host}).status == 200
+
+
+def test_a_page_of_the_server_itself_may_use_it(shared: WebServer) -> None:
+    assert shared.send("POST", "/message", PING, {"Origin": shared.url}).status == 200
+
+
+def test_listed_names_and_origins_are_served_and_only_they_get_cors_headers(serve: Serve) -> None:
+    web = serve("--allowed-hosts", "mimir.example", "--allowed-origins", "https://app.example")
+    assert web.send("POST", "/message", PING, {"Host": "Mimir.Example:443"}).status == 200
+    reply = web.send("POST", "/message", PING, {"Origin": "https://app.example"})
+    assert (reply.status, reply.headers["access-control-allow-origin"]) == (200, "https://app.example")
+    asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+    assert web.send("OPTIONS", "/mcp", None, asked).status == 200
+    assert "access-control-allow-origin" not in web.send("GET", "/healthz").headers
+    assert web.send("POST", "/message", PING, {"Origin": "https://evil.example"}).status == 403
+
+
+def test_a_body_that_does_not_arrive_is_given_up(db: str) -> None:
+    port = free_port()
+    code = (
+        "from mimir.config import load_settings; from mimir.server.dispatch import Dispatcher;"
+        "from mimir.server.http import serve_http;"
+        f"serve_http(Dispatcher(load_settings(db={db!r}, port={port})), body_s=0.05)"
+    )
+    web = WebServer([sys.executable, "-c", code], port)
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
+        head = (
+            b"POST /message HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+        )
+        connection.sendall(head)
+        assert connection.recv(64).startswith(b"HTTP/1.1 408")
+    assert web.is_alive()
+    web.close()
+
+
+def test_more_requests_than_the_rate_allows_are_put_off(serve: Serve) -> None:
+    web = serve("--rate-limit", "3")
+    # Seven requests touch two minutes at most, and six of them may pass.
+    refused = [reply for reply in (web.post(PING) for _ in range(7)) if reply.status == 429]
+    assert refused
+    assert all(0 < int(reply.headers["retry-after"]) <= 60 for reply in refused)
+
+
+def test_on_loopback_no_rate_is_set(shared: WebServer) -> None:
+    assert {shared.send("GET", "/healthz").status for _ in range(50)} == {200}
+
+
+# What stops it from starting
+
+
+def test_an_address_that_others_reach_needs_a_token(run: Run, db: str) -> None:
+    done = run(b"", "--transport", "http", "--web-bind", "0.0.0.0", "--port", str(free_port()))  # noqa: S104 - refused
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "--web-bind 0.0" in done.stderr.decode()
+    assert "MIMIR_MCP_TOKEN" in done.stderr.decode()
+    assert not Path(db).exists()
+
+
+def test_with_a_token_it_may_be_reached_by_others_and_the_rate_is_limited(serve: Serve) -> None:
+    web = serve("--web-bind", "0.0.0.0", MIMIR_MCP_TOKEN=TOKEN)  # noqa: S104 - what is tested
+    assert web.post(PING).status == 401
+    assert web.post(PING, Authorization=f"Bearer {TOKEN}").status == 200
+
+
+def test_a_taken_port_is_named_and_ends_the_start(web: WebServer, run: Run) -> None:
+    done = run(b"", "--transport", "http", "--port", str(web.port))
+    assert (done.returncode, done.stdout) == (6, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert f"Port {web.port}" in line
+    assert "--port" in line
+    assert web.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (("--web-bind", "no.such.name.invalid"), "no.such.name.invalid"),
+        (("--web-bind", "192.0.2.1", "--mcp-token", "t"), "192.0.2.1"),
+        (("--tls-cert", "/nowhere.pem"), "/nowhere.pem"),
+        (("--tls-key", "/nowhere.pem"), "--tls-cert"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(run: Run, flags: tuple[str, ...], word: str) -> None:
+    token = () if "--mcp-token" in flags else ("--mcp-token", "t")
+    done = run(b"", "--transport", "http", "--port", str(free_port()), *flags, *token)
+    assert (done.returncode, done.stdout) == (2, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert word in line
+
+
+@pytest.mark.parametrize("package", ["mcp", "uvicorn", "starlette"])
+def test_a_missing_package_is_named_with_the_command_that_installs_it(package: str, db: str) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        f"from mimir.cli.serve import serve; sys.exit(serve(['--transport', 'http', '--db', {db!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 6
+    (line,) = done.stderr.splitlines()
+    assert package in line
+    assert "pip install 'mimir-local[server]'" in line
+
+
+def test_a_taken_port_and_a_missing_package_do_not_matter_to_stdio(web: WebServer, run: Run) -> None:
+    done = run(wire(request(1, "ping")), "--port", str(web.port))
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_serving_on_the_standard_streams_imports_nothing_of_http(db: str) -> None:
+    code = (
+        "import atexit, os, sys\n"
+        "banned = ('mcp', 'mcp_types', 'starlette', 'uvicorn', 'asyncio', 'pydantic', 'ssl', 'mimir.server.http',"
+        " 'mimir.server.auth')\n"
+        "end = os._exit\n"
+        "def leave(status):\n"
+        "    print(sorted(set(banned) & set(sys.modules)), file=sys.stderr)\n"
+        "    end(status)\n"
+        "os._exit = leave\n"
+        f"from mimir.cli.serve import serve; serve(['--db', {db!r}, '--embedding', 'off'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=wire(request(1, "initialize")) + wire(request(2, "tools/list")) + wire(remember(3, "k")),
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (len(done.stdout.splitlines()), done.stderr.split()) == (3, [b"[]"])
+
+
+# TLS
+
+
+def test_https_is_served_with_a_certificate(serve: Serve, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    web = serve("--tls-cert", certificate, "--tls-key", key)
+    assert web.address == f"mimir: serving https://127.0.0.1:{web.port}/mcp"
+    with httpx2.Client(verify=trusting(certificate)) as client:
+        reply = client.post(f"https://127.0.0.1:{web.port}/message", json=PING)
+    assert reply.json()["result"] == {}
+
+
+def self_signed(folder: Path) -> tuple[str, str]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(pem))
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key.pem").write_bytes(private)
+    return str(folder / "cert.pem"), str(folder / "key.pem")
