@@ -743,7 +743,7 @@ ALL: Final[dict[str, Callable[[Path, int], Outcome]]] = {
     "full": full_trials,
     "server": server_trials,
     "power full": lambda folder, trials: power_trials(folder, 20 * trials),
-    "power full, sealed": lambda folder, trials: power_trials(folder, 20 * trials, sealed=True),
+    "power sealed": lambda folder, trials: power_trials(folder, 20 * trials, sealed=True),
     "power normal": lambda folder, trials: power_trials(folder, 20 * trials, durability="normal"),
     "damage": damage_trials,
     "foreign": lambda folder, _: foreign_trials(folder),
