@@ -26,6 +26,7 @@ OPERATION_MODULES: Final = (
     "entities",
     "search",
     "ai",
+    "ingestion",
     "graph",
     "journal",
     "state",

@@ -9,6 +9,7 @@ from mimir.operations import (
     entities,
     erasure,
     graph,
+    ingestion,
     lifecycle,
     migration,
     ops,
@@ -45,8 +46,8 @@ class Memory(Engine):
 
     extract = ai.extract
     ask = ai.ask
-    ingest = ai.ingest
-    ingest_file = ai.ingest_file
+    ingest = ingestion.ingest
+    ingest_file = ingestion.ingest_file
 
     link = graph.link
     unlink = graph.unlink

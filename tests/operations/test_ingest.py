@@ -18,7 +18,7 @@ from mimir import InvalidInput, Memory, MimirError, StorageFailure
 from mimir.config import environment_for_child
 from mimir.documents import TEXT_FORMATS
 from mimir.model import Hit
-from mimir.operations.ai import Ingested
+from mimir.operations.ingestion import Ingested
 from tests.conftest import OpenMemory
 from tests.doubles import FixedClock
 
