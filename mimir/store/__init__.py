@@ -306,6 +306,13 @@ class Store(Protocol):
     def orphaned_links(self) -> int:
         """Count the links whose source or target does not exist."""
 
+    # changes
+    def change_counter(self) -> int:
+        """Return a number that grows with every change of a memory: of text, fields, links, layer or archiving."""
+
+    def changed_since(self, counter: int) -> tuple[int, ...]:
+        """Return the numbers of the entities that changed after the counter stood there, erased ones as well."""
+
     # lifecycle
     def change_mark(self) -> tuple[int, int]:
         """Return a mark that is another one as soon as anything in the store may have changed."""

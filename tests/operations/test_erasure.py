@@ -97,7 +97,8 @@ def test_every_table_is_as_if_the_memory_had_never_been(memory: Memory) -> None:
     before = tables(memory)
     archive_with_everything(memory, strange_words(7))
     memory.purge()
-    assert tables(memory) == {**before, "journal": 2}
+    # Of changes only that there were some, of memories by their numbers.
+    assert tables(memory) == {**before, "journal": 2, "changes": 3}
     assert memory.store.check_integrity() == "ok"
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import apsw
 
 from mimir.errors import InvalidInput, Locked, MimirError, NotFound, StorageFailure
+from mimir.store.sqlite.changes import ChangeRows
 from mimir.store.sqlite.checks import Checks
 from mimir.store.sqlite.comparison import ComparisonRows
 from mimir.store.sqlite.connection import Database, named, read_only_uri
@@ -45,6 +46,7 @@ class SqliteStore(
     Erasure,
     Checks,
     LifecycleRows,
+    ChangeRows,
     CursorRows,
     ComparisonRows,
     ScopeCounts,

@@ -195,7 +195,6 @@ class EntityRows(PassageRows, LinkRows):
         connection = self.database.connection
         seal = self.database.seal
         first = self.next_number("entities")
-        before = connection.total_changes()
         connection.executemany(
             _INSERT_NEW,
             (
@@ -203,10 +202,8 @@ class EntityRows(PassageRows, LinkRows):
                 for number, (entity, split) in enumerate(zip(entities, passages, strict=True), start=first)
             ),
         )
-        taken: set[int] = set()
-        if connection.total_changes() - before != len(entities):
-            rows = connection.execute("SELECT number FROM entities WHERE number >= ?", (first,))
-            taken = set(range(len(entities))) - {row[0] - first for row in rows}
+        rows = connection.execute("SELECT number FROM entities WHERE number >= ?", (first,))
+        taken = set(range(len(entities))) - {row[0] - first for row in rows}
         passage = self.next_number("passages")
         index: dict[bool, list[IndexRow]] = {True: [], False: []}
         spans: list[Span] = []

@@ -218,7 +218,39 @@ CREATE TABLE leaving (entity INTEGER PRIMARY KEY);
 CREATE VIRTUAL TABLE passage_vocabulary USING fts5vocab(passage_text, row);
 """
 
-MIGRATIONS: Final[tuple[Callable[[apsw.Connection], None], ...]] = (lambda connection: _run(connection, _V1),)
+_SHOWN: Final = """
+  {0}.body_json, {0}.status, {0}.type, {0}.tags, {0}.layer, {0}.topic_path, {0}.archived, {0}.archive_reason,
+  {0}.verified, {0}.source, {0}.always_on, {0}.certainty, {0}.agent_id, {0}.visibility, {0}.created_at_unix_ms,
+  {0}.recorded_at_unix_ms, {0}.valid_from_unix_ms, {0}.valid_to_unix_ms, {0}.score_floor
+"""
+# What the statement that fires a trigger does about conflicts holds in the trigger as well, so that it must have none.
+_NOTE_CHANGE: Final = """BEGIN
+  UPDATE changes SET counter = (SELECT max(counter) + 1 FROM changes) WHERE entity = {0};
+  INSERT INTO changes(entity) SELECT {0} WHERE NOT EXISTS (SELECT 1 FROM changes WHERE entity = {0});
+END"""
+
+_V2: Final = f"""
+-- When each entity changed last: the highest counter there is, and one more. Erased entities keep their row, so that
+-- whoever follows the changes learns of it. Neither use nor fading counts.
+CREATE TABLE changes (
+  counter INTEGER PRIMARY KEY,
+  entity INTEGER NOT NULL UNIQUE
+);
+CREATE TRIGGER entity_added AFTER INSERT ON entities {_NOTE_CHANGE.format("NEW.number")};
+CREATE TRIGGER entity_removed AFTER DELETE ON entities {_NOTE_CHANGE.format("OLD.number")};
+CREATE TRIGGER entity_changed AFTER UPDATE ON entities
+WHEN ({_SHOWN.format("NEW")}) IS NOT ({_SHOWN.format("OLD")})
+{_NOTE_CHANGE.format("NEW.number")};
+CREATE TRIGGER link_added AFTER INSERT ON links {_NOTE_CHANGE.format("NEW.source")};
+CREATE TRIGGER link_removed AFTER DELETE ON links {_NOTE_CHANGE.format("OLD.source")};
+CREATE TRIGGER link_changed AFTER UPDATE OF weight ON links WHEN NEW.weight IS NOT OLD.weight
+{_NOTE_CHANGE.format("NEW.source")};
+"""
+
+MIGRATIONS: Final[tuple[Callable[[apsw.Connection], None], ...]] = (
+    lambda connection: _run(connection, _V1),
+    lambda connection: _run(connection, _V2),
+)
 """Step n brings a file from user_version n to n + 1."""
 
 
