@@ -1,0 +1,88 @@
+// How numbers, times and the words of a memory read.
+
+import { h } from "./dom.js";
+
+const WHOLE = new Intl.NumberFormat("en");
+const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+const MOMENT = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
+const DAY = new Intl.DateTimeFormat("en", { dateStyle: "full" });
+const DAY_SHORT = new Intl.DateTimeFormat("en", { day: "numeric", month: "short" });
+const CLOCK = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const AGO = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+const STEPS = [["year", 31_536_000], ["month", 2_592_000], ["day", 86_400], ["hour", 3_600], ["minute", 60]];
+
+export const LAYERS = [["buffer", "Episodic"], ["working", "Semantic"], ["core", "World"]];
+export const MODES = [["hybrid", "Both"], ["fts5", "Words"], ["dense", "Meaning"]];
+
+export const whole = (value) => WHOLE.format(value ?? 0);
+export const short = (value) => ((value ?? 0) < 10_000 ? whole(value) : SHORT.format(value));
+export const percent = (value) => `${Math.round((value ?? 0) * 100)} %`;
+export const moment = (ms) => MOMENT.format(ms);
+export const day = (ms) => DAY.format(ms);
+export const dayShort = (ms) => DAY_SHORT.format(ms);
+export const clock = (ms) => CLOCK.format(ms);
+export const layerName = (layer) => LAYERS.find(([name]) => name === layer)?.[1] ?? layer;
+export const workspaceName = (hash) => (hash === "" ? "Global" : hash);
+export const plural = (count, one, many = `${one}s`) => `${whole(count)} ${count === 1 ? one : many}`;
+
+/** Return a size in bytes as people read it. */
+export function bytes(count) {
+  const units = ["B", "KB", "MB", "GB", "TB"];
+  let value = count ?? 0;
+  let unit = 0;
+  for (; value >= 1000 && unit < units.length - 1; unit += 1) value /= 1000;
+  return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+/** Return how long ago an instant was, or in how long it will be. */
+export function ago(ms) {
+  const seconds = (ms - Date.now()) / 1000;
+  const step = STEPS.find(([, length]) => Math.abs(seconds) >= length);
+  return step ? AGO.format(Math.trunc(seconds / step[1]), step[0]) : "just now";
+}
+
+/** Return an instant as an element: relative for people, exact in the title. */
+export function instant(ms, words = ago) {
+  if (!ms) return h("span.quiet", null, "never");
+  return h("time", { datetime: new Date(ms).toISOString(), title: moment(ms) }, words(ms));
+}
+
+/** Return an instant as a datetime-local control writes it, in local time. */
+export function toInput(ms) {
+  if (!ms) return "";
+  const offset = new Date(ms).getTimezoneOffset() * 60_000;
+  return new Date(ms - offset).toISOString().slice(0, 19);
+}
+
+/** Return the instant in a datetime-local control, or null when it is empty. */
+export const fromInput = (text) => (text ? new Date(text).getTime() : null);
+
+/** Return a body as a value; one that is no JSON is a text. */
+export function readBody(json) {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return json ?? "";
+  }
+}
+
+/** Return the name of the body's field that is its text, or null. */
+export function textField(body) {
+  if (!body || typeof body !== "object" || Array.isArray(body)) return null;
+  return ["content", "text", "summary"].find((name) => typeof body[name] === "string") ?? null;
+}
+
+/** Return the words of a body in one line, for lists. */
+export function summary(json, most = 240) {
+  const body = readBody(json);
+  const named = textField(body);
+  const text = typeof body === "string" ? body : named ? body[named] : flat(body);
+  return text.slice(0, most * 2).replace(/\s+/g, " ").trim().slice(0, most);
+}
+
+function flat(value) {
+  if (value === null || typeof value !== "object") return String(value ?? "");
+  return Object.entries(value)
+    .map(([key, part]) => (Array.isArray(value) ? flat(part) : `${key}: ${flat(part)}`))
+    .join(", ");
+}

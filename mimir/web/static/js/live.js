@@ -1,0 +1,48 @@
+// What other programs write arrives as events of the server.
+
+import { show, h } from "./dom.js";
+
+const PAUSE_MS = 250;
+const RETRY_MS = 10_000;
+
+/** Listen to the server and hand each change on, several at once as one; `mark` shows whether the line is open. */
+export function listen(mark, changed) {
+  let waiting = null;
+  const tell = (state, text) => {
+    mark.className = `live ${state}`;
+    show(mark, h("span", null, text));
+    mark.title = text;
+  };
+  const connect = () => {
+    const source = new EventSource("/api/events");
+    source.addEventListener("open", () => tell("on", "Live"));
+    source.addEventListener("change", (event) => {
+      const change = read(event.data);
+      if (waiting) {
+        waiting.entities = waiting.entities && change.entities && [...waiting.entities, ...change.entities];
+        return;
+      }
+      waiting = change;
+      setTimeout(() => {
+        const all = waiting;
+        waiting = null;
+        changed(all);
+      }, PAUSE_MS);
+    });
+    source.addEventListener("error", () => {
+      tell("off", "Reconnecting");
+      if (source.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS);
+    });
+    addEventListener("pagehide", () => source.close(), { once: true });
+  };
+  tell("", "Connecting");
+  connect();
+}
+
+function read(data) {
+  try {
+    return JSON.parse(data) ?? {};
+  } catch {
+    return {};
+  }
+}
