@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -61,6 +62,31 @@ def test_every_pin_has_a_hash(name: str) -> None:
 def test_plain_apsw_is_never_installed_beside_the_encrypting_one(name: str) -> None:
     assert "apsw-sqlite3mc" in distributions_of(name)
     assert "apsw" not in distributions_of(name)
+
+
+def test_every_library_that_mimir_imports_is_one_that_it_declares() -> None:
+    project = PYPROJECT["project"]
+    declared = {normalised(requirement) for requirement in project["dependencies"]}
+    for extra in ("server", "documents"):
+        declared |= {normalised(requirement) for requirement in project["optional-dependencies"][extra]}
+    sources = importlib.metadata.packages_distributions()
+    imported = {
+        name.partition(".")[0]
+        for path in (ROOT / "mimir").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in imported_names(node)
+    }
+    foreign = imported - sys.stdlib_module_names - {"mimir"}
+    undeclared = {name for name in foreign if not declared & {normalised(source) for source in sources[name]}}
+    assert undeclared == set()
+
+
+def imported_names(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        return [node.module]
+    return []
 
 
 def test_the_core_pins_are_among_the_dev_pins() -> None:
