@@ -61,6 +61,8 @@ def _backup(flags: dict[str, Any], values: dict[str, Any]) -> int:
         raise NotFound(f"There is no store at {settings.db}.", hint="Name the one you mean with --db.")
     if os.path.isdir(destination):
         raise InvalidInput(f"{destination} is a folder.", hint="Name a file in it.")
+    if os.path.lexists(destination) and not os.path.isfile(destination):
+        raise InvalidInput(f"{destination} is a device, a pipe or a broken link.", hint="Name a file.")
     if os.path.exists(destination):
         if os.path.samefile(destination, settings.db):
             raise InvalidInput(f"{destination} is the store itself.", hint="Name another file.")

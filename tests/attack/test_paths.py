@@ -17,7 +17,9 @@ from typing import Final
 import pytest
 
 from mimir import InvalidInput, Memory, MimirError
+from mimir.cli.main import run
 from mimir.connectors import load_sources
+from mimir.crypto import write_key_file
 from mimir.documents import EXTRACTION_S
 from mimir.rules.note import read_note
 from tests.conftest import OpenMemory
@@ -183,6 +185,51 @@ def test_a_file_to_migrate_from_that_is_none_is_refused(memory: Memory, site: Pa
 
 
 @needs_posix
+@needs_posix
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "broken link"])
+def test_a_backup_replaces_nothing_that_is_no_file(memory: Memory, site: Path, kind: str) -> None:
+    path = site / "here"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/null")
+    else:
+        path.symlink_to(site / "nowhere")
+    before = os.lstat(path)
+    assert run(["backup", str(path), "--force", "--db", memory.store.path]) == InvalidInput.exit_status
+    assert os.lstat(path) == before
+    assert not (site / "nowhere").exists()
+
+
+@needs_posix
+@pytest.mark.parametrize("ending", ["", ".partial"])
+def test_a_backup_follows_no_link_that_was_planted_where_it_writes(memory: Memory, site: Path, ending: str) -> None:
+    theirs = site / "theirs"
+    theirs.write_text("precious", encoding="utf-8")
+    copy = site / "copy.db"
+    (site / f"copy.db{ending}").symlink_to(theirs)
+    assert run(["backup", str(copy), "--force", "--db", memory.store.path]) == 0
+    assert theirs.read_text(encoding="utf-8") == "precious"
+    assert not copy.is_symlink()
+    with Memory.open(str(copy), embedding="off") as opened:
+        assert opened.verify().ok
+
+
+@needs_posix
+def test_a_change_of_keys_follows_no_link_that_was_planted_where_it_writes(site: Path) -> None:
+    theirs, db, key = site / "theirs", site / "memory.db", str(site / "key")
+    theirs.write_text("precious", encoding="utf-8")
+    Memory.open(str(db), embedding="off").close()
+    write_key_file(key)
+    for ending in (".resealing", ".resealing.between", ".resealing-wal"):
+        (site / f"memory.db{ending}").symlink_to(theirs)
+    assert run(["seal", "--db", str(db), "--encryption-key", key]) == 0
+    assert theirs.read_text(encoding="utf-8") == "precious"
+    assert not db.is_symlink()
+
+
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
 def test_a_store_that_is_no_file_is_refused_at_once(site: Path, kind: str) -> None:
     os.mkfifo(site / "pipe")

@@ -6,6 +6,7 @@ file, overwritten with zeros, which it refuses as no database: nothing can be wr
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from typing import Final
 import apsw
 
 from mimir.config import IS_WINDOWS
-from mimir.crypto import Keys, check_head
+from mimir.crypto import Keys, bound_to, check_head
 from mimir.errors import Busy, Conflict, Locked, NotFound, StorageFailure
 from mimir.progress import report
 from mimir.store.codec import BODY_COLUMNS, UNREADABLE, BodySeal
@@ -31,11 +32,16 @@ from mimir.store.sqlite.sealing import (
     sealed_key,
     use_page_key,
 )
-from mimir.store.sqlite.upkeep import Upkeep
+
+_BODIED: Final = {"entities": "''", "versions": "version_id"}
+"""The tables that hold bodies, each with what tells a version from the memory itself."""
 
 RESTORING: Final = ".restoring"
 _BETWEEN: Final = ".between"
 _PATIENCE_S: Final = 2.0
+_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
+"""Names that are made beside others can be guessed: who plants a link there must not choose what is overwritten."""
+
 _ROWS: Final = 1_000
 _BLOCK: Final = 1 << 20
 _VFS_BLOCK: Final = 1 << 16
@@ -43,13 +49,6 @@ _VFS_BLOCK: Final = 1 << 16
 
 _STEPS: Final = 20_000
 """Steps of SQLite's machine between two looks at how far a copy has come: a few milliseconds."""
-
-
-class Counted(Upkeep):
-    """Counts and digests over a file that is no open store."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
 
 def change_keys(
@@ -148,9 +147,9 @@ def unused(name: str) -> str:
 
 
 def contents(database: Database) -> dict[str, object]:
-    """Return the number of rows of each table of a store, and its state digest."""
+    """Return the number of rows of each table of a store, and a digest of every body and of whose it is."""
     with database.reading() as connection:
-        return {**_counts(connection), "digest": Counted(database).digest(str)}
+        return {**_counts(connection), **{f"bodies of {table}": _digest(database, table) for table in _BODIED}}
 
 
 def compare(expected: dict[str, object], path: str, keys: Keys | None) -> None:
@@ -161,7 +160,7 @@ def compare(expected: dict[str, object], path: str, keys: Keys | None) -> None:
     """
     copy = Database(path, durability="full", busy_timeout_ms=int(1000 * _PATIENCE_S), guard=format_version, keys=keys)
     try:
-        found, sound = contents(copy), Counted(copy).check_integrity()
+        found, sound = contents(copy), str(copy.execute("PRAGMA quick_check(1)").get)
     finally:
         copy.close()
     _require_equal(expected, found, sound, path)
@@ -270,13 +269,14 @@ def put_in_place(database: Database, complete: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Overwrite a file that was begun and remove it, if it is there."""
+    """Overwrite a file that was begun and remove it, if it is there; of a link, nothing but the link."""
     with suppress(FileNotFoundError):
-        number = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-        try:
-            _overwrite(number)
-        finally:
-            os.close(number)
+        if not os.path.islink(path):
+            number = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0) | _NO_LINK)
+            try:
+                _overwrite(number)
+            finally:
+                os.close(number)
         os.remove(path)
 
 
@@ -341,6 +341,17 @@ def _counts(connection: apsw.Connection) -> dict[str, object]:
         " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
     ).fetchall()
     return {name: connection.execute(f'SELECT count(*) FROM "{name}"').get for (name,) in tables}
+
+
+def _digest(database: Database, table: str) -> str:
+    # As it is read, not as it is stored: two copies are sealed with other keys, or nonces.
+    digest = hashlib.blake2b(digest_size=16)
+    sql = f"SELECT {', '.join(BODY_COLUMNS)}, {_BODIED[table]} FROM {table} ORDER BY number"
+    for body, entity_id, workspace, category, key, version_id in database.execute(sql):
+        row = (entity_id, workspace, category, key)
+        text = body if database.seal is None else database.seal.open(body, row, version_id)
+        digest.update(bound_to(version_id, *row, text))
+    return digest.hexdigest()
 
 
 def _require_equal(expected: dict[str, object], found: dict[str, object], sound: str, path: str) -> None:
@@ -408,7 +419,7 @@ def _connect(path: str) -> apsw.Connection:
 
 def _make(path: str) -> None:
     """Make an empty file, if there is none, that only its owner may read from the first byte."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600))
 
 
 def _vacuum_into(connection: apsw.Connection, target: str, keys: Keys | None, size: int) -> None:
@@ -435,7 +446,7 @@ def _vacuum_into(connection: apsw.Connection, target: str, keys: Keys | None, si
 def _change_bodies(connection: apsw.Connection, old: BodySeal | None, new: BodySeal | None) -> int:
     unreadable = done = 0
     total = connection.execute("SELECT (SELECT count(*) FROM entities) + (SELECT count(*) FROM versions)").get
-    for table, version in (("entities", "''"), ("versions", "version_id")):
+    for table, version in _BODIED.items():
         last = 0
         select = f"SELECT {', '.join(BODY_COLUMNS)}, {version}, number FROM {table}"
         while True:
