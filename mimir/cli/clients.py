@@ -266,14 +266,15 @@ HOOK_MARKS: Final = {"SessionStart": r"\bmimir\b.* context --hook\b", "SessionEn
 """What a command of ours looks like, by the event that runs it."""
 
 
-def server_command(db: str) -> list[str]:
+def server_command(db: str, key_file: str = "") -> list[str]:
     """Return the command that serves a store, by absolute paths: clients start it in any folder, without a shell."""
-    return [*program(), "serve", "--db", os.path.abspath(db)]
+    key = ["--encryption-key", os.path.abspath(expand(key_file))] if key_file else []
+    return [*program(), "serve", "--db", os.path.abspath(db), *key]
 
 
-def client_configuration(db: str) -> dict[str, object]:
+def client_configuration(db: str, key_file: str = "") -> dict[str, object]:
     """Return the entry of a client's JSON configuration that starts a server on a store."""
-    command, *arguments = server_command(db)
+    command, *arguments = server_command(db, key_file)
     return {"mcpServers": {SERVER: {"command": command, "args": arguments}}}
 
 

@@ -91,8 +91,8 @@ def _doctor(flags: dict[str, Any], values: dict[str, Any]) -> int:
         checks.append(check)
         if not as_json:
             _show(out, check)
-    command = server_command(settings.db)
-    configuration = client_configuration(settings.db)
+    command = server_command(settings.db, settings.encryption_key)
+    configuration = client_configuration(settings.db, settings.encryption_key)
     healthy = all(check.status != "fail" for check in checks)
     if as_json:
         print_json(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mimir import Memory
+from mimir.crypto import write_key_file
 from tests.cli.conftest import Ran, RunMimir
 from tests.doubles import FixedClock
 
@@ -38,8 +39,18 @@ def test_a_healthy_installation_passes_every_check(mimir: RunMimir, db: str) -> 
     assert json.loads(ran.out)["ok"] is True
 
 
-def test_the_report_for_people_ends_with_a_configuration_that_works(mimir: RunMimir, db: str) -> None:
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
+def test_the_report_for_people_ends_with_a_configuration_that_works(
+    mimir: RunMimir, db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sealed: bool
+) -> None:
+    if sealed:
+        # Named as in a shell; the client that starts the server has neither this folder nor this variable.
+        monkeypatch.chdir(tmp_path)
+        write_key_file("key")
+        monkeypatch.setenv("MIMIR_ENCRYPTION_KEY_FILE", "key")
+        fill(db)
     ran = mimir("doctor", "--db", db)
+    monkeypatch.delenv("MIMIR_ENCRYPTION_KEY_FILE", raising=False)
     assert ran.status == 0
     assert "Everything works." in ran.out
     configuration = json.loads(ran.out[ran.out.index("{\n") :])
@@ -50,6 +61,7 @@ def test_the_report_for_people_ends_with_a_configuration_that_works(mimir: RunMi
         input=b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n',
         capture_output=True,
         check=True,
+        cwd="/" if sealed else None,
     )
     assert served.stdout == b'{"jsonrpc":"2.0","id":1,"result":{}}\n'
 
