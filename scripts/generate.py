@@ -126,20 +126,20 @@ def benchmarks_page() -> str:
         machine = ", ".join(f"{name} {value}" for name, value in report["machine"].items())
         parts += [
             f"## {report['benchmark']}: {path.stem}\n",
-            f"    python -m benchmarks.{report['benchmark']}\n",
+            f"    {report['settings'].get('command') or 'python -m benchmarks.' + report['benchmark']}\n",
             f"Measured {report['measured_at'][:10]} on: {machine}.\n",
             _table(report["rows"]),
         ]
     return "\n".join(parts)
 
 
-def reliability_tables() -> str:
-    """Return the committed result of the trials: a table of the faults and one of many servers on a file."""
-    report = json.loads((ROOT / "benchmarks" / "results" / "reliability.json").read_text(encoding="utf-8"))
+def reliability_tables(report: dict[str, Any]) -> str:
+    """Return the result of the trials: a table of the faults and one of many servers on a file, if both ran."""
     machine = ", ".join(f"{name} {value}" for name, value in report["machine"].items())
     faults = [row for row in report["rows"] if "calls" not in row]
     crowds = [row for row in report["rows"] if "calls" in row]
-    return f"Measured {report['measured_at'][:10]} on: {machine}.\n\n{_table(faults)}\n{_table(crowds)}"
+    tables = "\n".join(_table(rows) for rows in (faults, crowds) if rows)
+    return f"Measured {report['measured_at'][:10]} on: {machine}.\n\n{tables}"
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -173,6 +173,7 @@ def generated_files() -> dict[Path, str]:
     catalogue = build_catalogue()
     readme = ROOT / "README.md"
     reliability = ROOT / "docs" / "reliability.md"
+    trials = json.loads((ROOT / "benchmarks" / "results" / "reliability.json").read_text(encoding="utf-8"))
     return {
         Path(CATALOGUE_PATH): catalogue_text(catalogue),
         readme: with_block(readme.read_text(encoding="utf-8"), "tools", tool_table(catalogue)),
@@ -180,7 +181,7 @@ def generated_files() -> dict[Path, str]:
         ROOT / "docs" / "errors.md": errors_page(),
         ROOT / "docs" / "cli.md": NOTE + "# Command line\n\n" + cli_reference(),
         ROOT / "docs" / "benchmarks.md": benchmarks_page(),
-        reliability: with_block(reliability.read_text(encoding="utf-8"), "reliability", reliability_tables()),
+        reliability: with_block(reliability.read_text(encoding="utf-8"), "reliability", reliability_tables(trials)),
         ROOT / "docs" / "visibility.md": NOTE + visibility_page(),
         **{ROOT / "docs" / "clients" / name: NOTE + text for name, text in client_pages().items()},
     }

@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -56,6 +57,9 @@ KILLED: Final = (
 """Work that is killed: `migrate` brings over a file of the Rust Mimir, `upgrade` one of an older format of ours."""
 
 _ENTITY_COUNT: Final = 40
+_SHOTS: Final = 12
+"""How often the power fails in one round of writing at most."""
+
 _SEALED: Final = "sealed "
 _STORAGE: Final = StorageFailure.exit_status
 
@@ -106,7 +110,7 @@ def do(work: str, path: Path, **options: object) -> Done:
     )
 
 
-def kill_trials(folder: Path, work: str, trials: int, seed: int = 1) -> Outcome:
+def kill_trials(folder: Path, work: str, numbers: Iterable[int], seed: int = 1) -> Outcome:
     """Kill a process at any of its writes to the disk, then open the store, check it, and let the work be done."""
     outcome = Outcome(suite=f"kill -9 during {work}")
     chance = random.Random(f"{work} {seed}")
@@ -117,7 +121,7 @@ def kill_trials(folder: Path, work: str, trials: int, seed: int = 1) -> Outcome:
     kinds = (*CHANGING, "file")
     calls = _calls_of(work, template, folder, **options)
     total = sum(calls.get(kind, 0) for kind in kinds)
-    for number in range(trials):
+    for number in numbers:
         path = _copy(template, folder / f"{work}-{number}")
         done = do(work, path, fault=["kill", kinds, chance.randint(1, total)], **options)
         outcome.trials += 1
@@ -142,7 +146,7 @@ KEYS: Final = {"seal": ("", "old"), "rekey": ("old", "new"), "unseal": ("old", "
 """Work on the whole file: the key that opens the store before, and the one after."""
 
 
-def key_trials(folder: Path, work: str, trials: int, seed: int = 1) -> Outcome:
+def key_trials(folder: Path, work: str, numbers: Iterable[int], seed: int = 1) -> Outcome:
     """Kill a change of keys or a backup: one of the two keys opens the store, which holds everything, and no other."""
     outcome = Outcome(suite=f"kill -9 during {work}")
     chance = random.Random(f"{work} {seed}")
@@ -155,7 +159,7 @@ def key_trials(folder: Path, work: str, trials: int, seed: int = 1) -> Outcome:
     calls = _calls_of(work, template, folder, key="old.key")
     kinds = (*CHANGING, "file")
     total = sum(calls.get(kind, 0) for kind in kinds)
-    for number in range(trials):
+    for number in numbers:
         path = _copy(template, folder / f"{work}-{number}")
         done = do(work, path, fault=["kill", kinds, chance.randint(1, total)], key="old.key")
         outcome.trials += 1
@@ -180,14 +184,14 @@ def key_trials(folder: Path, work: str, trials: int, seed: int = 1) -> Outcome:
     return outcome
 
 
-def error_trials(folder: Path, trials: int, seed: int = 1) -> Outcome:
+def error_trials(folder: Path, numbers: Iterable[int], seed: int = 1) -> Outcome:
     """Let calls to the disk fail, once or from then on, and check what was acknowledged on a disk that works again."""
     outcome = Outcome(suite="failing reads, writes, syncs, truncations")
     chance = random.Random(seed)
     works = ("write", "write", "write", "bulk", "purge", "vacuum", "reindex", "embed", "migrate", "groom")
     made = {work: _template(folder / f"{work}-whole", work) for work in dict.fromkeys(works)}
     counts = {work: _calls_of(work, template, folder) for work, (template, _) in made.items()}
-    for number in range(trials):
+    for number in numbers:
         work = chance.choice(works)
         template, deeds = made[work]
         call = chance.choice([call for call in CALLS if counts[work].get(call)])
@@ -198,14 +202,14 @@ def error_trials(folder: Path, trials: int, seed: int = 1) -> Outcome:
     return outcome
 
 
-def full_trials(folder: Path, trials: int, seed: int = 1) -> Outcome:
+def full_trials(folder: Path, numbers: Iterable[int], seed: int = 1) -> Outcome:
     """Let the disk run full at any write: no space from then on, or files that may not grow beyond a size."""
     outcome = Outcome(suite="full disk")
     chance = random.Random(seed)
     works = ("write", "write", "bulk", "vacuum", "reindex", "migrate")
     made = {work: _template(folder / f"{work}-before", work) for work in dict.fromkeys(works)}
     counts = {work: _calls_of(work, template, folder)["write"] for work, (template, _) in made.items()}
-    for number in range(trials):
+    for number in numbers:
         work = chance.choice(works)
         template, deeds = made[work]
         path = _copy(template, folder / f"full-{number}")
@@ -217,12 +221,12 @@ def full_trials(folder: Path, trials: int, seed: int = 1) -> Outcome:
     return outcome
 
 
-def server_trials(folder: Path, trials: int, seed: int = 1) -> Outcome:
+def server_trials(folder: Path, numbers: Iterable[int], seed: int = 1) -> Outcome:
     """Let the disk fail under a server: its client gets answers that say so, and the next server has everything."""
     outcome = Outcome(suite="failing disk under a server")
     chance = random.Random(seed)
     template, prepared = _template(folder / "server-template", "write")
-    for number in range(trials):
+    for number in numbers:
         path = _copy(template, folder / f"server-{number}")
         what, call = chance.choice((("error", "write"), ("full", "write"), ("error", "sync"), ("error", "read")))
         fault = {"fault": [what, [call], chance.randint(1, 60), chance.choice((1, 5, ALWAYS))]}
@@ -264,7 +268,7 @@ def server_trials(folder: Path, trials: int, seed: int = 1) -> Outcome:
 
 def power_trials(
     folder: Path,
-    trials: int,
+    numbers: Iterable[int],
     *,
     durability: str = "full",
     exact: bool | None = None,
@@ -281,36 +285,38 @@ def power_trials(
     exact = durability == "full" if exact is None else exact
     outcome = Outcome(suite=f"power loss, durability {durability}{', sealed' if sealed else ''}")
     chance = random.Random(f"{durability} {seed}")
-    shots: list[tuple[Path, list[Deed]]] = []
-    deeds: list[Deed] = []
-    fault = Fault("lie", ("sync",), 1, ALWAYS) if lying else None
     path = folder / "power" / "memory.db"
     path.parent.mkdir(parents=True)
     key = _key_beside(path, "old") if sealed else ""
     if sealed:
         write_key_file(key)
-    deeds += prepare(str(path), key)
-    with Disk(fault, recording=True) as disk:
+    deeds = prepare(str(path), key)
+    disk = Disk(Fault("lie", ("sync",), 1, ALWAYS) if lying else None, recording=True)
+    shots: list[tuple[Path, list[Deed]]] = []
+    rounds = 0
 
-        def watch(call: str) -> None:
-            if call in CHANGING and len(shots) < trials and chance.random() < 0.02:
-                shot = folder / f"shot-{len(shots)}"
-                disk.lose_power(shot, chance)
-                shots.append((shot, list(deeds)))
+    def watch(call: str) -> None:
+        if call in CHANGING and len(shots) < _SHOTS and chance.random() < 0.02:
+            shot = folder / f"shot-{rounds}-{len(shots)}"
+            disk.lose_power(shot, chance)
+            shots.append((shot, list(deeds)))
 
-        disk.watcher = watch
-        round_ = 0
-        while len(shots) < trials:
-            round_ += 1
-            with Memory.open(str(path), embedder=WordEmbedder(), durability=durability, encryption_key=key) as memory:
-                for deed in write(memory, {"first": 1_000 * round_, "count": 60, "seed": round_}):
+    disk.watcher = watch
+    for _ in numbers:
+        while not shots:
+            rounds += 1
+            with (
+                disk,
+                Memory.open(str(path), embedder=WordEmbedder(), durability=durability, encryption_key=key) as memory,
+            ):
+                for deed in write(memory, {"first": 1_000 * rounds, "count": 60, "seed": rounds}):
                     deeds.append(deed)
-                if round_ % 3 == 0:
+                if rounds % 3 == 0:
                     deeds[:] = _after("purge", deeds)
                     memory.purge()
-                if round_ % 3 == 1:
+                if rounds % 3 == 1:
                     memory.reindex()
-    for shot, deeds_then in shots:
+        shot, deeds_then = shots.pop()
         outcome.trials += 1
         outcome.met += 1
         outcome.acknowledged += len(deeds_then)
@@ -319,7 +325,7 @@ def power_trials(
     return outcome
 
 
-def damage_trials(folder: Path, trials: int, seed: int = 1) -> Outcome:
+def damage_trials(folder: Path, numbers: Iterable[int], seed: int = 1) -> Outcome:
     """Damage every part of a file and of its log, and use it through a server and the command line.
 
     What was damaged may be lost; what must not happen is a crash, a traceback, or an answer that hides it.
@@ -332,7 +338,7 @@ def damage_trials(folder: Path, trials: int, seed: int = 1) -> Outcome:
     kept = _with_log(template, folder / "damage-kept")
     regions = _regions(kept)
     names = sorted(regions)
-    for number in range(trials):
+    for number in numbers:
         name = names[number % len(names)]
         path = _copy(kept, folder / f"damage-{number}")
         _damage(path, regions[name], name, chance)
@@ -376,11 +382,11 @@ def foreign_trials(folder: Path) -> Outcome:
     return outcome
 
 
-def clock_trials(folder: Path, trials: int, seed: int = 1) -> Outcome:
+def clock_trials(folder: Path, numbers: Iterable[int], seed: int = 1) -> Outcome:
     """Let the clock jump back and far ahead while a store is in use: order, versions and chain hold."""
     outcome = Outcome(suite="clock going backwards and far ahead")
     chance = random.Random(seed)
-    for number in range(trials):
+    for number in numbers:
         path = folder / f"clock-{number}" / "memory.db"
         path.parent.mkdir(parents=True)
         deeds = prepare(str(path))
@@ -402,10 +408,10 @@ def clock_trials(folder: Path, trials: int, seed: int = 1) -> Outcome:
     return outcome
 
 
-def version_trials(folder: Path, trials: int) -> Outcome:
+def version_trials(folder: Path, numbers: Iterable[int]) -> Outcome:
     """Let a newer program bring a file to its format while an older one serves it: refused in words, nothing lost."""
     outcome = Outcome(suite="two versions of the program on one file")
-    for number in range(trials):
+    for number in numbers:
         path = folder / f"version-{number}" / "memory.db"
         path.parent.mkdir(parents=True)
         deeds = prepare(str(path))
@@ -728,27 +734,36 @@ def _command(path: Path, *words: str, as_nobody: bool = False) -> subprocess.Com
     )
 
 
-def _kill(work: str, folder: Path, trials: int) -> Outcome:
-    return kill_trials(folder, work, trials)
+def within(trials: int, seconds: float) -> Iterator[int]:
+    """Yield numbers of trials, from 0 on, until there are as many or the time is up: one at least."""
+    until = time.monotonic() + seconds
+    for number in range(trials):
+        if number and time.monotonic() > until:
+            return
+        yield number
 
 
-def _kill_at_keys(work: str, folder: Path, trials: int) -> Outcome:
-    return key_trials(folder, work, trials)
+def _kill(work: str, folder: Path, numbers: Iterable[int]) -> Outcome:
+    return kill_trials(folder, work, numbers)
 
 
-ALL: Final[dict[str, Callable[[Path, int], Outcome]]] = {
+def _kill_at_keys(work: str, folder: Path, numbers: Iterable[int]) -> Outcome:
+    return key_trials(folder, work, numbers)
+
+
+ALL: Final[dict[str, Callable[[Path, Iterable[int]], Outcome]]] = {
     **{f"kill {work}": partial(_kill, work) for work in KILLED},
     **{f"kill {work}": partial(_kill_at_keys, work) for work in KEYS},
     "errors": error_trials,
     "full": full_trials,
     "server": server_trials,
-    "power full": lambda folder, trials: power_trials(folder, 20 * trials),
-    "power sealed": lambda folder, trials: power_trials(folder, 20 * trials, sealed=True),
-    "power normal": lambda folder, trials: power_trials(folder, 20 * trials, durability="normal"),
+    "power full": power_trials,
+    "power sealed": partial(power_trials, sealed=True),
+    "power normal": partial(power_trials, durability="normal"),
     "damage": damage_trials,
     "foreign": lambda folder, _: foreign_trials(folder),
-    "read-only": lambda _folder, _trials: read_only_trials(),
+    "read-only": lambda _folder, _numbers: read_only_trials(),
     "clock": clock_trials,
-    "versions": lambda folder, trials: version_trials(folder, max(1, trials // 10)),
+    "versions": version_trials,
 }
-"""Every suite by its name: given a folder and a number of trials."""
+"""Every suite by its name: given a folder and the numbers of its trials."""
