@@ -9,16 +9,20 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import apsw
 import msgspec
 from msgspec import Struct
 
 import mimir
+
+_FILES: Final = ("--json", "--compare", "--keep")
 
 Row: TypeAlias = dict[str, str | int | float | None]
 
@@ -68,7 +72,7 @@ def publish(
         benchmark=benchmark,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine(),
-        settings=settings or {},
+        settings={**(settings or {}), "command": command(benchmark, sys.argv[1:])},
         rows=list(rows),
     )
     print(", ".join(f"{name} {value}" for name, value in report.machine.items()))
@@ -80,6 +84,18 @@ def publish(
     if arguments.json is not None:
         encoded = msgspec.json.format(msgspec.json.encode(report), indent=2)
         arguments.json.write_bytes(encoded + b"\n")
+
+
+def command(benchmark: str, words: Sequence[str]) -> str:
+    """Return the command that repeats a run, without the names of files that it was given."""
+    kept: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word in _FILES:
+            next(rest, None)
+        elif not word.startswith(tuple(f"{option}=" for option in _FILES)):
+            kept.append(word)
+    return shlex.join(["python", "-m", f"benchmarks.{benchmark}", *kept])
 
 
 def read(path: Path) -> Report:

@@ -278,6 +278,13 @@ def measure_sealed(folder: Path, setting: Setting, more: Sequence[corpus.Memory]
         change_keys(str(sealed), None, load_keys(key), "full")
         yield {"what": "seal", "sealed ms": 1000 * (time.perf_counter() - start), "MB": sealed.stat().st_size / 1e6}
         yield _in_turn("open and close", "in process", setting.runs, _opening(plain, ""), _opening(sealed, key))
+        # Before the writes: what they leave to be embedded would be embedded by the recalls.
+        with Memory.open(str(plain)) as one, Memory.open(str(sealed), encryption_key=key) as other:
+            halves = zip(*(setting.questions[name] for name in ("selective", "common")), strict=False)
+            asked = [question.text for pair in halves for question in pair]
+            for mode in MODES:
+                recalls = [_recalls(memory, mode, asked) for memory in (one, other)]
+                yield _in_turn(f"recall {mode}", "in process", setting.runs, *recalls)
         with (
             Server(plain, MIMIR_EMBEDDING="off") as one,
             Server(sealed, MIMIR_EMBEDDING="off", MIMIR_ENCRYPTION_KEY_FILE=key) as other,
@@ -286,12 +293,6 @@ def measure_sealed(folder: Path, setting: Setting, more: Sequence[corpus.Memory]
                 iter([partial(server.call, "mimir_remember", memory) for memory in more]) for server in (one, other)
             ]
             yield _in_turn("remember", "stdio", len(more), *doors)
-        with Memory.open(str(plain)) as one, Memory.open(str(sealed), encryption_key=key) as other:
-            halves = zip(*(setting.questions[name] for name in ("selective", "common")), strict=False)
-            asked = [question.text for pair in halves for question in pair]
-            for mode in MODES:
-                recalls = [_recalls(memory, mode, asked) for memory in (one, other)]
-                yield _in_turn(f"recall {mode}", "in process", setting.runs, *recalls)
 
 
 def _opening(store: Path, key: str) -> Iterator[Callable[[], object]]:

@@ -127,9 +127,9 @@ def test_stress_runs_through_and_compares_with_an_earlier_result(tmp_path: Path)
 
 @pytest.mark.slow
 def test_scale_compares_a_sealed_store_with_a_plain_one(tmp_path: Path) -> None:
-    report, _ = run(
-        "scale", tmp_path / "sealed.json", "--sealed", "--sizes", "60", "--queries", "4", "--embed", "synthetic"
-    )
+    options = ("--sealed", "--sizes", "60", "--queries", "4", "--embed", "synthetic")
+    report, _ = run("scale", tmp_path / "sealed.json", *options)
+    assert report.settings["command"] == " ".join(("python -m benchmarks.scale", *options))
     compared = {str(row["what"]): row for row in report.rows}
     assert {"seal", "open and close", "remember", "recall fts5", "recall dense", "recall hybrid"} == set(compared)
     del compared["seal"]
