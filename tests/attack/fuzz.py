@@ -10,15 +10,18 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import logging
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
 from tests.attack.effort import FACTOR_VARIABLE
+from tests.attack.words import WORDS
 
-HERE: Final = Path(__file__).parent
+CASES: Final = Path(__file__).parent / "cases"
 
 
 def main() -> int:
@@ -30,7 +33,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.target:
         guided(given.target, given.seconds)
-    command = [sys.executable, "-m", "pytest", "-q", str(HERE)]
+    command = [sys.executable, "-m", "pytest", "-q", str(CASES.parent)]
     status = subprocess.run(command, env={**os.environ, FACTOR_VARIABLE: str(given.factor)}, check=False).returncode
     if importlib.util.find_spec("atheris") is None:
         sys.stdout.write("atheris is not installed: pip install atheris adds attacks that follow the code.\n")
@@ -44,13 +47,29 @@ def main() -> int:
 
 
 def guided(name: str, seconds: int) -> None:
-    """Let atheris look for an input that breaks a target; the process ends with it."""
+    """Let atheris look for an input that breaks a target, from its words and former cases on."""
+    # What is refused is also logged, a thousand times a second.
+    logging.disable()
     atheris = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["mimir"]):
         targets = importlib.import_module("tests.attack.targets")
-    arguments = [sys.argv[0], f"-max_total_time={seconds}", f"-artifact_prefix={HERE}/cases/{name}-", "-max_len=4096"]
-    atheris.Setup(arguments, targets.TARGETS[name])
+    # Left behind: the process ends inside of atheris.
+    folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
+    words = [word.encode("utf-8", "surrogatepass") for word in WORDS[name]]
+    seeds = [*words, b"".join(words), *(case.read_bytes() for case in CASES.glob(f"{name}-*"))]
+    (folder / "seeds").mkdir()
+    for number, seed in enumerate(seeds):
+        (folder / "seeds" / str(number)).write_bytes(seed)
+    dictionary = folder / "words"
+    dictionary.write_text("".join(f'"{_escaped(word[:64])}"\n' for word in words), encoding="ascii")
+    options = {"max_total_time": seconds, "max_len": 4096, "artifact_prefix": f"{CASES}/{name}-", "dict": dictionary}
+    arguments = [f"-{option}={value}" for option, value in options.items()]
+    atheris.Setup([sys.argv[0], *arguments, str(folder / "seeds")], targets.TARGETS[name])
     atheris.Fuzz()
+
+
+def _escaped(word: bytes) -> str:
+    return "".join(f"\\x{byte:02X}" for byte in word)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from mimir.connectors import load_sources
+from mimir.crypto import KEY_BYTES, Keys, check_head, read_key_file
 from mimir.drafts import make_draft
-from mimir.errors import InvalidInput, MimirError
-from mimir.model import Entity
+from mimir.errors import InvalidInput, Locked, MimirError
+from mimir.model import Entity, Stored
 from mimir.rules.conflicts import disagreements, read_memory
 from mimir.rules.extract import extract
 from mimir.rules.fencing import context_line, source
@@ -22,7 +24,9 @@ from mimir.rules.query import parse_query
 from mimir.rules.secrets import find_secrets, masked
 from mimir.rules.text import searchable_text, segment, split_passages
 from mimir.server.dispatch import Fault, encode, read_message
+from mimir.store.codec import COLUMNS, UNREADABLE, BodySeal, entity_row, links_from_text, stored_from_row
 
+_KEYS: Final = Keys(bytes(KEY_BYTES))
 _FOLDER: Final = Path(tempfile.gettempdir())
 
 
@@ -47,6 +51,39 @@ def note(data: bytes) -> None:
     entity = Entity(id="mem-1", category="c", key="k", body_json=read.body_json)
     again = read_note(write_note(entity, {}))
     assert json.loads(again.body_json) == json.loads(read.body_json), "a body did not come back"
+
+
+def codec(data: bytes) -> None:
+    """Lay a memory down and take it up again, then take up a row that somebody else has written."""
+    text = data.decode("utf-8", "replace")
+    entity = Entity(id="mem-1", category=text, key=text[::-1], body_json=text, tags=(text, ""), agent_id=text)
+    for seal in (None, *(BodySeal(_KEYS.bodies, original_form=original) for original in (False, True))):
+        row = entity_row(Stored(number=1, entity=entity), seal)
+        assert stored_from_row(1, row, seal).entity == entity, "a memory did not come back"
+        foreign = tuple(
+            text if column in ("body_json", "tags") else value for column, value in zip(COLUMNS, row, strict=True)
+        )
+        try:
+            links_from_text(text)
+            read = stored_from_row(1, foreign, seal).entity
+        except msgspec.DecodeError:
+            continue
+        assert seal is None or read.body_json == UNREADABLE, "a body was believed that was never sealed"
+
+
+def keys(data: bytes) -> None:
+    """Read a key file, and the head of a store."""
+    with tempfile.NamedTemporaryFile(dir=_FOLDER, suffix=".key") as file:
+        file.write(data)
+        file.flush()
+        with suppress(Locked):
+            assert len(read_key_file(file.name)) == KEY_BYTES, "a key of another length was read"
+    for known in (None, _KEYS):
+        try:
+            sealed = check_head(data, known, "m.db")
+        except MimirError:
+            continue
+        assert not sealed or known is not None, "a sealed file was opened without a key"
 
 
 def query(data: bytes) -> None:
@@ -107,5 +144,6 @@ def configuration(data: bytes) -> None:
 
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
-    one.__name__: one for one in (message, note, query, passages, sentences, draft, secrets, prompt, configuration)
+    one.__name__: one
+    for one in (message, note, codec, keys, query, passages, sentences, draft, secrets, prompt, configuration)
 }

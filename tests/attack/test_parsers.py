@@ -13,82 +13,9 @@ from hypothesis import strategies as st
 from mimir import Memory
 from tests.attack.effort import effort
 from tests.attack.targets import TARGETS
+from tests.attack.words import WORDS
 
 CASES: Final = Path(__file__).parent / "cases"
-WORDS: Final[dict[str, tuple[str, ...]]] = {
-    "message": (
-        '{"jsonrpc":"2.0",',
-        '"id":1,',
-        '"method":"ping",',
-        '"params":{}',
-        "}",
-        "[",
-        '"\\ud800"',
-        "1e9",
-        "null",
-    ),
-    "note": (
-        "---\n",
-        "key: k\n",
-        "tags: [a, 'b']\n",
-        "{",
-        "}",
-        "```json\n",
-        "\n```",
-        "\n## Links\n\n",
-        "- [[a|b]] (r) 0.5\n",
-        "&a ",
-        "*a",
-    ),
-    "query": ("NEAR(", ")", '"', "AND ", "OR ", "NOT ", "col:", "^", "*", "-", "a_b", "+", "\0", "don't", "数据"),
-    "passages": (". ", "\n\n", "word ", "数", "\0", "x" * 300),
-    "sentences": (
-        "We decided ",
-        "to use SQLite. ",
-        "The port is 5432. ",
-        "not ",
-        "never ",
-        "on Monday ",
-        "Ada's ",
-        "(",
-        "\n- ",
-    ),
-    "draft": ('{"content": ', '"x"', "}", "[", "]", "1e400", "\\ud800", "-0", "null", '{"a":' * 50),
-    "secrets": (
-        "password: ",
-        "Xk9#mmQ2ppL ",
-        "://u:",
-        "@h",
-        "Bearer ",
-        "api_key=",
-        "eyJ",
-        ".",
-        "curl -u a:",
-        "[masked: password]",
-    ),
-    "prompt": (
-        "\n## ",
-        "[key: a] ",
-        "system:",
-        "**",
-        " (retrievals: 1, decay: 1.00)",
-        "\u202e",
-        "\r",
-        "\u2028",
-        "\U000e0041",
-    ),
-    "configuration": (
-        "connectors:",
-        " {file_watcher: {enabled: true, paths: [",
-        "a",
-        "]}}",
-        "!!python/object:x.y",
-        "&a ",
-        "*a",
-        "- ",
-        "\n  ",
-    ),
-}
 
 
 @pytest.mark.parametrize("name", TARGETS)

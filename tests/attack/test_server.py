@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -12,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimir.catalogue import load_catalogue
+from mimir.crypto import write_key_file
 from tests.attack.effort import effort
-from tests.server.client import MODERN_META, SERVE, Client, call, request, wire
+from tests.server.client import MODERN_META, PATIENCE_S, SERVE, Client, call, request, wire
 
 CATALOGUE: Final = load_catalogue()
 
@@ -200,3 +203,70 @@ def test_a_tool_answers_any_arguments_with_a_result_or_a_reason(server: Client, 
             assert json.loads(reply["result"]["content"][0]["text"]) == reply["result"]["structuredContent"]
 
     attack()
+
+
+WATCHED: Final = """
+import sys
+
+def tell(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.bind"):
+        print(event, file=sys.stderr)
+
+sys.addaudithook(tell)
+from mimir.cli.serve import serve
+sys.exit(serve(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [False, True], ids=["by default", "with an endpoint"])
+def test_nothing_is_sent_anywhere_unless_an_endpoint_is_set(tmp_path: Path, *, asked: bool) -> None:
+    """With one, the same watch sees it asked, or it would prove nothing."""
+    messages = [
+        call(1, "mimir_remember", category="c", key="k", body_json={"content": "The kettle is green."}),
+        call(2, "mimir_recall", query="colour of the kettle", mode="hybrid"),
+        call(3, "mimir_context", query="kettle"),
+        call(4, "mimir_ask", query="Which colour is the kettle?"),
+        call(5, "mimir_vault_export", vault_dir=str(tmp_path / "vault")),
+        call(6, "mimir_maintenance", all=True),
+        call(7, "mimir_health"),
+    ]
+    endpoint = ("--llm-endpoint", "http://127.0.0.1:9/api/generate") if asked else ()
+    served = subprocess.run(
+        [sys.executable, "-c", WATCHED, "--db", str(tmp_path / "memory.db"), *endpoint],
+        input=b"".join(map(wire, messages)),
+        capture_output=True,
+        check=True,
+        timeout=PATIENCE_S,
+    )
+    replies = {reply["id"]: reply["result"] for reply in map(json.loads, served.stdout.splitlines())}
+    assert len(replies) == len(messages)
+    assert "dense" in json.dumps(replies[2]["structuredContent"]["arms"])
+    assert set(served.stderr.decode().split()) == ({"socket.getaddrinfo", "socket.connect"} if asked else set())
+
+
+def test_no_log_holds_a_key_or_what_was_remembered(tmp_path: Path) -> None:
+    key, log = tmp_path / "key", tmp_path / "log"
+    write_key_file(str(key))
+    said = "wombat secret" + "".join(map(chr, range(97, 120)))
+    messages = [
+        call(
+            1, "mimir_remember", category="c", key="k", body_json={"content": said, "api_key": "Xk9mQ2ppL7vB3nR8tW4z"}
+        ),
+        call(2, "mimir_recall", query=said),
+        call(3, "mimir_remember", category="c", key="", body_json={"content": said}),
+        call(4, "mimir_ask", query=said),
+    ]
+    flags = ("--encryption-key", str(key), "--log-level", "debug", "--log-file", str(log), "--embedding", "off")
+    served = subprocess.run(
+        [*SERVE, "--db", str(tmp_path / "memory.db"), *flags],
+        input=b"".join(map(wire, messages)),
+        capture_output=True,
+        check=True,
+        timeout=PATIENCE_S,
+    )
+    assert len(served.stdout.splitlines()) == len(messages)
+    written = log.read_text(encoding="utf-8") + served.stderr.decode()
+    assert "mimir_recall" in written
+    for secret in (said, "Xk9mQ2ppL7vB3nR8tW4z", key.read_text(encoding="ascii")):
+        assert secret not in written
