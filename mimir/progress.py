@@ -1,4 +1,4 @@
-"""How far long work has come, told to whoever wants to know."""
+"""How far long work has come, told to whoever wants to know; and whether anybody still wants it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,39 @@ Listener: TypeAlias = Callable[[int, int | None], None]
 """Is called with how much is done and how much there is in all, None when that is not known."""
 
 _listener: Final[ContextVar[Listener | None]] = ContextVar("listener", default=None)
+_asked: Final[ContextVar[Callable[[], bool] | None]] = ContextVar("asked", default=None)
+
+
+class Cancelled(BaseException):
+    """Ends work that nobody waits for any more; no operation catches it as a failure of its own."""
 
 
 def report(done: int, total: int | None = None) -> None:
-    """Tell the listener of this call, if there is one, that ``done`` of ``total`` memories, files or rows are done."""
+    """Tell the listener of this call, if there is one, that ``done`` of ``total`` memories, files or rows are done.
+
+    Raises:
+        Cancelled: nobody waits for the work any more.
+    """
+    stop_if_cancelled()
     listener = _listener.get()
     if listener is not None:
         listener(done, total)
+
+
+def is_cancelled() -> bool:
+    """Tell whether nobody waits any more for what this thread is doing."""
+    asked = _asked.get()
+    return asked is not None and asked()
+
+
+def stop_if_cancelled() -> None:
+    """End the work of this thread here if nobody waits for it any more.
+
+    Raises:
+        Cancelled: so it is.
+    """
+    if is_cancelled():
+        raise Cancelled
 
 
 @contextmanager
@@ -28,3 +54,16 @@ def reported_to(listener: Listener) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+@contextmanager
+def cancelled_when(asked: Callable[[], bool]) -> Iterator[None]:
+    """Let the work inside the block end, with `Cancelled`, soon after ``asked`` returns true.
+
+    It is asked at every report, before every transaction and now and then inside a long statement of the store.
+    """
+    token = _asked.set(asked)
+    try:
+        yield
+    finally:
+        _asked.reset(token)

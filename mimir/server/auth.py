@@ -159,7 +159,7 @@ class BodyCheck:
 
 async def refuse(send: Send, status: int, error: str, message: str, *headers: tuple[bytes, bytes]) -> None:
     """Answer with ``status`` and close the connection, whose body may be unread."""
-    from mimir.server.dispatch import encode
+    from mimir.server.message import encode
 
     body = encode({"error": error, "message": message})
     await send(

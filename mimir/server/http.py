@@ -38,7 +38,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mimir import __version__
 from mimir.config import comma_list, is_loopback
 from mimir.errors import InvalidInput, MimirError, Unavailable
-from mimir.progress import reported_to
 from mimir.server.auth import (
     BODY_S,
     MAXIMUM_REQUEST_BYTES,
@@ -50,16 +49,15 @@ from mimir.server.auth import (
     check_exposure,
     refuse,
 )
-from mimir.server.dispatch import MODERN_VERSIONS, Dispatcher, Fault, Request, read_message
+from mimir.server.call import Call
+from mimir.server.dispatch import Dispatcher
+from mimir.server.message import MODERN_VERSIONS, Fault, Request, read_message
 
 CALL_THREADS: Final = 8
 """How many calls run at a time; writes wait for one another in the store anyway."""
 
 LONG_CALL_THREADS: Final = 2
 """How many calls of operations declared long run at a time, beside the others."""
-
-PROGRESS_S: Final = 0.1
-"""Least time between two notifications of progress, in seconds."""
 
 DRAIN_S: Final = 30.0
 """How long accepted requests may take after a signal to stop, in seconds; a second signal ends at once."""
@@ -70,10 +68,6 @@ STREAMS_S: Final = 5
 MESSAGE_PATH: Final = "/message"
 
 Progress = Callable[[int, int | None], Awaitable[None]]
-
-
-class Cancelled(BaseException):
-    """Ends work that nobody waits for any more; no operation catches it as a failure of its own."""
 
 
 def serve_http(dispatcher: Dispatcher, *, body_s: float = BODY_S) -> int:
@@ -149,16 +143,18 @@ class Work:
         self._long_calls = ThreadPoolExecutor(LONG_CALL_THREADS, "mimir-long-calls")
 
     async def answer(self, request: Request, tell: Progress | None = None) -> bytes:
-        """Return the reply to one request; when the caller is cancelled, so is the call, at its next report."""
+        """Return the reply to one request; when the caller is cancelled, so is the call."""
         if request.method != "tools/call":
             return self.dispatcher.answer(request)
-        call = Call(self.dispatcher, request, tell)
+        telling = Telling(tell) if tell else None
+        call = Call(request, telling)
         pool = self._long_calls if self.dispatcher.is_long(request) else self._calls
         self.accepted += 1
         try:
-            reply = await asyncio.get_running_loop().run_in_executor(pool, call.run)
-            await call.told()
-            return reply
+            reply = await asyncio.get_running_loop().run_in_executor(pool, call.run, self.dispatcher)
+            if telling is not None:
+                await telling.told()
+            return reply or b""
         finally:
             call.cancelled = True
             self.accepted -= 1
@@ -175,41 +171,23 @@ class Work:
         return 0
 
 
-class Call:
-    """A call of a tool that runs on a thread and may be cancelled by the loop."""
+class Telling:
+    """Tells from a thread what the loop then sends; while one report is on its way the next are left out."""
 
-    def __init__(self, dispatcher: Dispatcher, request: Request, tell: Progress | None) -> None:
-        self.cancelled = False
-        self._dispatcher = dispatcher
-        self._request = request
+    def __init__(self, tell: Progress) -> None:
         self._tell = tell
         self._loop = asyncio.get_running_loop()
-        self._telling: Future[None] | None = None
-        self._told_done = -1
-        self._told_at = 0.0
+        self._sending: Future[None] | None = None
 
-    def run(self) -> bytes:
-        """Answer the request."""
-        try:
-            with reported_to(self._report):
-                return self._dispatcher.answer(self._request)
-        except Cancelled:
-            return b""
+    def __call__(self, done: int, total: int | None) -> None:
+        """Let the loop send one report."""
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.run_coroutine_threadsafe(_tell(self._tell, done, total), self._loop)
 
     async def told(self) -> None:
         """Wait until the last report is on its way: none may follow the reply."""
-        if self._telling is not None:
-            await asyncio.wrap_future(self._telling)
-
-    def _report(self, done: int, total: int | None) -> None:
-        if self.cancelled:
-            raise Cancelled
-        if self._tell is None or done <= self._told_done or (self._telling and not self._telling.done()):
-            return
-        now = time.monotonic()
-        if now - self._told_at >= PROGRESS_S or done == total:
-            self._told_at, self._told_done = now, done
-            self._telling = asyncio.run_coroutine_threadsafe(_tell(self._tell, done, total), self._loop)
+        if self._sending is not None:
+            await asyncio.wrap_future(self._sending)
 
 
 async def _tell(tell: Progress, done: int, total: int | None) -> None:

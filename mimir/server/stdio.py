@@ -20,10 +20,14 @@ from typing import TYPE_CHECKING, Final
 
 from mimir.config import IS_WINDOWS
 from mimir.errors import MimirError
-from mimir.server.dispatch import INVALID_REQUEST, Dispatcher, Fault, Notification, Request, read_message
+from mimir.server.call import Call, progress_token
+from mimir.server.dispatch import Dispatcher
+from mimir.server.message import INVALID_REQUEST, Fault, Notification, Request, encode, read_message
 
 if TYPE_CHECKING:
     import logging
+
+    from mimir.progress import Listener
 
 MAXIMUM_LINE_BYTES: Final = 32 * 1024 * 1024
 """Longest message that is read; of a longer one nothing is kept."""
@@ -79,15 +83,6 @@ def claim_streams() -> tuple[int, int]:
     if null != 2:  # noqa: PLR2004 - the number of standard error
         os.close(null)
     return source, sink
-
-
-class Call:
-    """A call of a tool that was accepted and is not yet answered."""
-
-    def __init__(self, request: Request, size: int) -> None:
-        self.request = request
-        self.size = size
-        self.cancelled = False
 
 
 class Lines:
@@ -239,11 +234,11 @@ class StdioServer:
 
     def _take_on(self, request: Request, size: int) -> None:
         if request.method == "tools/call":
-            call = Call(request, size)
+            call = Call(request, self._teller(request))
             with self._lock:
                 self._calls[request.id] = call
                 self._backlog += size
-            self._in_order.put(partial(self._assign, call))
+            self._in_order.put(partial(self._assign, call, size))
             return
         self._write(self._dispatcher.answer(request))
         if request.method in _OPENINGS and not self._warm:
@@ -257,29 +252,44 @@ class StdioServer:
                 if call is not None:
                     call.cancelled = True
 
-    def _assign(self, call: Call) -> None:
+    def _teller(self, request: Request) -> Listener | None:
+        """Return what tells the client how far a call has come, or None when it does not want to know."""
+        token = progress_token(request)
+        if token is None:
+            return None
+
+        def tell(done: int, total: int | None) -> None:
+            params = {"progressToken": token, "progress": done}
+            if total is not None:
+                params["total"] = total
+            self._write(encode({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}))
+
+        return tell
+
+    def _assign(self, call: Call, size: int) -> None:
         # A long call leaves the queue only in its turn, so that it finds everything written that was sent before it.
         if self._dispatcher.is_long(call.request):
-            self._long.put(partial(self._perform, call))
+            self._long.put(partial(self._perform, call, size))
         else:
-            self._perform(call)
+            self._perform(call, size)
 
-    def _perform(self, call: Call) -> None:
+    def _perform(self, call: Call, size: int) -> None:
         started = time.perf_counter()
-        reply = b"" if call.cancelled else self._dispatcher.answer(call.request)
+        reply = call.run(self._dispatcher)
         with self._lock:
             if self._calls.get(call.request.id) is call:
                 del self._calls[call.request.id]
             paused = self._backlog > BACKLOG_BYTES
-            self._backlog -= call.size
+            self._backlog -= size
             resumed = paused and self._backlog <= BACKLOG_BYTES
-            cancelled = call.cancelled
-        if not cancelled:
+            if call.cancelled:
+                reply = None
+        if reply is not None:
             self._write(reply)
         if resumed:
             self._wake_reader()
         if self._log:
-            outcome = "cancelled" if cancelled else f"answered in {(time.perf_counter() - started) * 1000:.1f} ms"
+            outcome = "cancelled" if reply is None else f"answered in {(time.perf_counter() - started) * 1000:.1f} ms"
             self._log.debug("%s: %s", call.request.params.get("name"), outcome)
 
     def _write(self, reply: bytes) -> None:

@@ -16,7 +16,8 @@ from jsonschema import Draft202012Validator
 
 from mimir.catalogue import load_catalogue
 from mimir.config import load_settings
-from mimir.server.dispatch import Dispatcher, Request
+from mimir.server.dispatch import Dispatcher
+from mimir.server.message import Request
 from scripts.examples import Story
 from tests.server.client import PATIENCE_S, Client, Start, call, remember, request
 

@@ -27,8 +27,9 @@ from mcp.client.streamable_http import streamable_http_client
 from mimir import Memory, __version__
 from mimir.config import load_settings
 from mimir.server.auth import MAXIMUM_REQUEST_BYTES
-from mimir.server.dispatch import Dispatcher, Request
-from mimir.server.http import Call
+from mimir.server.call import Call
+from mimir.server.dispatch import Dispatcher
+from mimir.server.message import Request
 from tests.server.client import MODERN_META, PATIENCE_S, SERVE, Run, call, remember, request, wire
 from tests.server.web import Serve, WebServer, free_port, trusting
 
@@ -140,14 +141,13 @@ def test_a_cancelled_call_ends_at_its_next_report_and_keeps_what_was_committed(d
     for number in range(600):
         note(tmp_path / "vault", f"n{number:03}")
     dispatcher = Dispatcher(load_settings(db=db, embedding="off"))
+    parameters = {"name": "mimir_vault_import", "arguments": {"vault_dir": str(tmp_path / "vault")}}
+    import_call = Call(Request(1, "tools/call", parameters, modern=False), lambda *_: cancel())
 
-    async def run_cancelled() -> bytes:
-        parameters = {"name": "mimir_vault_import", "arguments": {"vault_dir": str(tmp_path / "vault")}}
-        import_call = Call(dispatcher, Request(1, "tools/call", parameters, modern=False), None)
+    def cancel() -> None:
         import_call.cancelled = True
-        return await asyncio.to_thread(import_call.run)
 
-    assert asyncio.run(run_cancelled()) == b""
+    assert import_call.run(dispatcher) is None
     (reply,) = [json.loads(dispatcher.answer(Request(2, "tools/call", {"name": "mimir_stats"}, modern=False)))]
     assert 0 < reply["result"]["structuredContent"]["total_entities"] < 600
     dispatcher.close()

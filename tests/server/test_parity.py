@@ -16,7 +16,8 @@ from mcp_types.methods import validate_server_result
 
 from mimir import Memory
 from mimir.config import load_settings
-from mimir.server.dispatch import Dispatcher, Request, read_message
+from mimir.server.dispatch import Dispatcher
+from mimir.server.message import Request, read_message
 from tests.server.client import MODERN_META, SERVE, Client, call, request, wire
 from tests.server.web import StreamClient, WebServer, free_port
 

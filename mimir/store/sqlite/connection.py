@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from mimir.errors import Busy, InvalidInput, Locked, MimirError, StorageFailure, Unavailable
+from mimir.progress import is_cancelled, stop_if_cancelled
 from mimir.store.sqlite.sealing import (
     Stretch,
     begin_stretch,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 _LONGEST_PAUSE_S: Final = 0.02
 _CLOSE_WAIT_S: Final = 5.0
 _STATEMENT_CACHE: Final = 200
+
+_STEPS: Final = 20_000
+"""Steps of a statement between two looks whether anybody still waits for it: a few milliseconds."""
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -140,6 +144,8 @@ class Database:
             if connection.in_transaction:
                 yield connection
                 return
+            # Whoever has waited for the lock in vain has nothing to write.
+            stop_if_cancelled()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 # A newer program may have changed the format since this process opened the file.
@@ -192,6 +198,7 @@ class Database:
         try:
             yield
         except apsw.Error as error:
+            stop_if_cancelled()
             raise named(error, self.path, sealed=self.pages_sealed) from error
         except (UnicodeDecodeError, msgspec.DecodeError) as error:
             raise named(apsw.CorruptError(str(error)), self.path) from error
@@ -256,6 +263,7 @@ class Database:
 
     def _configure(self, connection: apsw.Connection) -> None:
         connection.set_busy_handler(self._wait)
+        connection.set_progress_handler(is_cancelled, _STEPS)
         self.pages_sealed = unlock_pages(connection, self.path, self.keys, self.scope)
         # A word in double quotes that is no column must be an error, not a string.
         connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
@@ -295,7 +303,7 @@ class Database:
         if tries == 0:
             self._local.waiting_since = time.monotonic()
         patience_s = getattr(self._local, "patience_s", self._busy_timeout_s)
-        if time.monotonic() - self._local.waiting_since > patience_s:
+        if is_cancelled() or time.monotonic() - self._local.waiting_since > patience_s:
             return False
         # Random pauses keep eight writers from waking together; short ones keep the lock from standing idle.
         # The clock's last digits are random enough, and cost no import.
