@@ -147,6 +147,7 @@ OPTIONS: Final = (
         "How clients reach the server: stdio, http, or sse (deprecated); the last two serve the same routes.",
         choices=("stdio", "http", "sse"),
     ),
+    Option("web", bool, False, "Serve the dashboard too, over HTTP; with a transport over HTTP it is the same server."),
     Option("port", int, 8767, "Port of HTTP."),
     Option("web_bind", str, "127.0.0.1", "Address of HTTP; one that other machines can reach needs a token."),
     Option(
@@ -155,6 +156,13 @@ OPTIONS: Final = (
         "",
         "Bearer token that HTTP asks for; better in the environment, since flags can be seen by other users.",
         "MIMIR_MCP_TOKEN",
+    ),
+    Option(
+        "web_auth_token",
+        str,
+        "",
+        "Token that the dashboard asks for; better in the environment, since flags can be seen by other users.",
+        "MIMIR_WEB_AUTH_TOKEN",
     ),
     Option("tls_cert", str, "", "PEM file with the certificate for HTTPS.", "MIMIR_TLS_CERT"),
     Option("tls_key", str, "", "PEM file with its key, when that is a file of its own.", "MIMIR_TLS_KEY"),
@@ -184,6 +192,7 @@ OPTIONS: Final = (
 )
 
 _BY_FIELD: Final = {option.field: option for option in OPTIONS}
+_SECRETS: Final = ("llm_api_key", "mcp_token", "web_auth_token")
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
 
@@ -211,9 +220,11 @@ class Settings(NamedTuple):
     max_ingest_bytes: int
     offline: bool
     transport: str
+    web: bool
     port: int
     web_bind: str
     mcp_token: str
+    web_auth_token: str
     tls_cert: str
     tls_key: str
     allowed_origins: str
@@ -224,7 +235,7 @@ class Settings(NamedTuple):
 
     def __repr__(self) -> str:
         """Return the settings without the secrets, which must not come into any log."""
-        secret = {name: "***" for name in ("llm_api_key", "mcp_token") if getattr(self, name)}
+        secret = {name: "***" for name in _SECRETS if getattr(self, name)}
         shown = {**self._asdict(), **secret}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
@@ -296,6 +307,23 @@ def comma_list(text: str) -> tuple[str, ...]:
 def is_loopback(host: str) -> bool:
     """Tell whether only this machine can reach what is bound to ``host``."""
     return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdecimal())
+
+
+def check_exposure(settings: Settings, *, mcp: bool, web: bool) -> None:
+    """See that what other machines can reach asks for a token: the protocol for one, the dashboard for another.
+
+    Raises:
+        InvalidInput: it listens beyond this machine and a token is missing, or a TLS key has no certificate.
+    """
+    tokens = [option("mcp_token")] * mcp + [option("web_auth_token")] * web
+    missing = [f"{token.environment} (or {token.flag})" for token in tokens if not getattr(settings, token.field)]
+    if missing and not is_loopback(settings.web_bind):
+        raise InvalidInput(
+            f"--web-bind {settings.web_bind}: other machines could read and change the memory without a token.",
+            hint=f"Set {' and '.join(missing)}, or bind to 127.0.0.1.",
+        )
+    if settings.tls_key and not settings.tls_cert:
+        raise InvalidInput("--tls-key is of no use without a certificate.", hint="Name it with --tls-cert.")
 
 
 class DefaultStore(NamedTuple):

@@ -157,6 +157,7 @@ _OWN: Final = {
     "connect": ("Start here", "mimir.cli.connect", "connect_command"),
     "doctor": ("Start here", "mimir.cli.doctor", "doctor_command"),
     "serve": ("Start here", "mimir.cli.maintenance", "serve_command"),
+    "web": ("Start here", "mimir.cli.web", "web_command"),
     "tools": ("Start here", "mimir.cli.maintenance", "tools_command"),
     "keygen": ("Keys and backups", "mimir.cli.keys", "keygen_command"),
     "seal": ("Keys and backups", "mimir.cli.keys", "seal_command"),

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from mimir import __version__
-from mimir.config import OPTIONS, load_settings, parse_option, warn_of_other_stores
-from mimir.errors import InvalidInput, MimirError, Unavailable
+from mimir.config import OPTIONS, check_exposure, load_settings, parse_option, warn_of_other_stores
+from mimir.errors import InvalidInput, MimirError
 from mimir.server.dispatch import Dispatcher
 from mimir.server.stdio import serve_stdio
 
@@ -24,8 +24,6 @@ NOT_YET: Final = frozenset(
     {
         "--embedding-endpoint",
         "--embedding-model",
-        "--web",
-        "--web-auth-token",
         "--workspace-token",
     }
 )
@@ -35,11 +33,12 @@ GARBAGE_THRESHOLD: Final = 50_000
 """New objects between two searches for unreachable ones; the default walks all that a start allocates ten times."""
 
 
-def serve(arguments: Iterable[str]) -> int:
-    """Serve MCP with the settings of these arguments; the process ends with the serving.
+def serve(arguments: Iterable[str], *, web_only: bool = False, announced: Callable[[str], object] | None = None) -> int:
+    """Serve with the settings of these arguments; the process ends with the serving.
 
     The word ``serve`` itself may stand anywhere among the flags. A setting that is wrong or not available ends in one
-    line on standard error and the status of the failure, before anything is served.
+    line on standard error and the status of the failure, before anything is served. With ``web_only`` the dashboard is
+    all that is served; ``announced`` gets the address of HTTP once it can be used.
     """
     gc.set_threshold(GARBAGE_THRESHOLD)
     try:
@@ -48,20 +47,26 @@ def serve(arguments: Iterable[str]) -> int:
         dispatcher = Dispatcher(settings)
         configure_log(settings)
         check_key(settings)
+        if settings.web:
+            check_exposure(settings, mcp=settings.transport != "stdio", web=True)
     except MimirError as error:
-        sys.stderr.write(f"mimir: {error.message} {error.hint}".rstrip() + "\n")
-        return error.exit_status
+        return _refused(error)
     warning = warn_of_other_stores(flags.get("db"))
     if warning:
         sys.stderr.write(warning)
     # Every reply is written and the store is closed; taking the interpreter apart would cost a lone call a tenth more.
-    if settings.transport == "stdio":
+    stdio = settings.transport == "stdio" and not web_only
+    if stdio and not settings.web:
         os._exit(serve_stdio(dispatcher))
+    from mimir.cli.faces import Beside, serve_over_http
+
+    if stdio:
+        os._exit(serve_stdio(dispatcher, Beside(dispatcher).start))
     try:
-        os._exit(load_http_front()(dispatcher))
+        web = web_only or settings.web
+        os._exit(serve_over_http(dispatcher, mcp=not web_only, web=web, announced=announced))
     except MimirError as error:
-        sys.stderr.write(f"mimir: {error.message} {error.hint}".rstrip() + "\n")
-        return error.exit_status
+        return _refused(error)
 
 
 def read_flags(arguments: Iterable[str]) -> dict[str, object]:
@@ -113,22 +118,6 @@ def check_key(settings: Settings) -> None:
         check_head(head, load_keys(settings.encryption_key), settings.db)
 
 
-def load_http_front() -> Callable[[Dispatcher], int]:
-    """Return the function that serves over HTTP.
-
-    Raises:
-        Unavailable: the packages it needs are not installed.
-    """
-    try:
-        from mimir.server.http import serve_http
-    except ImportError as error:
-        raise Unavailable(
-            f"HTTP needs packages that are not installed ({error.name or error}).",
-            hint="Run: pip install 'mimir-local[server]'",
-        ) from error
-    return serve_http
-
-
 def configure_log(settings: Settings) -> None:
     """Send log lines where the settings say; by default, and without a cost, warnings go to standard error.
 
@@ -150,6 +139,11 @@ def configure_log(settings: Settings) -> None:
         raise InvalidInput(
             f"--log-file: {settings.log_file} cannot be written: {error.strerror}.", hint="Name another file."
         ) from error
+
+
+def _refused(error: MimirError) -> int:
+    sys.stderr.write(f"mimir: {error.message} {error.hint}".rstrip() + "\n")
+    return error.exit_status
 
 
 def _value(flag: str, rest: Iterable[str]) -> str:

@@ -15,13 +15,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from mimir.config import is_loopback
-from mimir.errors import InvalidInput
-
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from mimir.config import Settings
 
 MAXIMUM_REQUEST_BYTES: Final = 16 * 1024 * 1024
 """Longest body of a request."""
@@ -32,23 +27,12 @@ BODY_S: Final = 30.0
 PUBLIC_RATE: Final = 1_200
 """Requests a minute that one address may send to a server which others can reach, unless a rate is set."""
 
+_WITH_BODY: Final = ("POST", "PUT", "PATCH")
+_JSON: Final = "application/json"
+_FORM: Final = "application/x-www-form-urlencoded"
+
 OPEN_PATH: Final = "/healthz"
 """The one route that asks for no token: it tells nothing but that the server lives."""
-
-
-def check_exposure(settings: Settings) -> None:
-    """See that a server which other machines can reach asks for a token.
-
-    Raises:
-        InvalidInput: it listens beyond this machine and has no token, or a TLS key has no certificate.
-    """
-    if not settings.mcp_token and not is_loopback(settings.web_bind):
-        raise InvalidInput(
-            f"--web-bind {settings.web_bind}: other machines could read and change the memory without a token.",
-            hint="Set MIMIR_MCP_TOKEN (or --mcp-token), or bind to 127.0.0.1.",
-        )
-    if settings.tls_key and not settings.tls_cert:
-        raise InvalidInput("--tls-key is of no use without a certificate.", hint="Name it with --tls-cert.")
 
 
 class SenderCheck:
@@ -119,20 +103,24 @@ class TokenCheck:
 
 
 class BodyCheck:
-    """Read what is posted as a whole, and refuse what is no JSON (415), too long (413) or too slow (408)."""
+    """Read what is sent as a whole, and refuse what is no JSON (415), too long (413) or too slow (408).
 
-    def __init__(self, app: ASGIApp, *, body_s: float = BODY_S) -> None:
+    ``forms`` are the paths to which a form of a page may be sent instead.
+    """
+
+    def __init__(self, app: ASGIApp, *, body_s: float = BODY_S, forms: Iterable[str] = ()) -> None:
         self._app = app
         self._body_s = body_s
+        self._forms = frozenset(forms)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or refuse it."""
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
             await self._app(scope, receive, send)
             return
         kind = header(scope, b"content-type").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            message = f"A message is sent as application/json, not as {kind!r}."
+        if kind != _JSON and not (kind == _FORM and scope["path"] in self._forms):
+            message = f"A message is sent as {_JSON}, not as {kind!r}."
             await refuse(send, 415, "unsupported_media_type", message)
             return
         length = header(scope, b"content-length")

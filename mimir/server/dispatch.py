@@ -160,6 +160,19 @@ class Dispatcher:
         if self._engine is not None:
             self._engine.close()
 
+    def engine(self) -> Engine:
+        """Return the engine on the store, opened on first use.
+
+        Raises:
+            MimirError: the store cannot be opened.
+        """
+        with self._opening:
+            if self._engine is None:
+                from mimir.engine import Engine
+
+                self._engine = Engine.open(**self.settings._asdict())
+            return self._engine
+
     def _result(self, request: Request) -> bytes:
         method, params, modern = request.method, request.params, request.modern
         if method == "tools/call":
@@ -225,19 +238,11 @@ class Dispatcher:
         from mimir.operation import read_arguments
 
         given = read_arguments(entry, arguments)
-        result = load_function(entry)(self._open(), **given)
+        result = load_function(entry)(self.engine(), **given)
 
         import msgspec
 
         return msgspec.json.encode(result.wire() if hasattr(result, "wire") else result)
-
-    def _open(self) -> Engine:
-        with self._opening:
-            if self._engine is None:
-                from mimir.engine import Engine
-
-                self._engine = Engine.open(**self.settings._asdict())
-            return self._engine
 
     def _entry(self, name: Json) -> dict[str, Any] | None:
         if isinstance(name, str):

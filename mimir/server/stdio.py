@@ -41,6 +41,9 @@ END_OF_INPUT_S: Final = 30.0
 TERMINATION_S: Final = 2.0
 """The same after SIGTERM, SIGINT or the death of the parent, in seconds: hosts kill soon after they have asked."""
 
+BESIDE_S: Final = 1.0
+"""How long what runs beside the serving waits for the first reply, in seconds."""
+
 PARENT_POLL_S: Final = 5.0
 """How often an idle server looks whether its parent still lives, in seconds."""
 
@@ -51,8 +54,14 @@ _OPENINGS: Final = ("initialize", "server/discover")
 _LINE_ENDS: Final = tuple((end.encode(), b"\\u%04x" % ord(end)) for end in "\u0085\u2028\u2029")
 
 
-def serve_stdio(dispatcher: Dispatcher, *, parent_poll_s: float = PARENT_POLL_S) -> int:
+Start = Callable[[], Callable[[], None]]
+"""Starts something without keeping the caller waiting, and returns what ends it."""
+
+
+def serve_stdio(dispatcher: Dispatcher, beside: Start | None = None, *, parent_poll_s: float = PARENT_POLL_S) -> int:
     """Serve on the standard streams until the end of input, a signal or the death of the parent.
+
+    ``beside`` runs from after the first reply, so that a client never waits for it, until before the store is closed.
 
     Returns the exit status: 0, or 1 when the streams are not open. When calls outlive their bound after the end, the
     process ends on the spot with status 1.
@@ -62,7 +71,7 @@ def serve_stdio(dispatcher: Dispatcher, *, parent_poll_s: float = PARENT_POLL_S)
     except OSError:
         sys.stderr.write("mimir: standard input or output is closed; a server needs both.\n")
         return 1
-    StdioServer(dispatcher, source, sink, parent_poll_s=parent_poll_s).run()
+    StdioServer(dispatcher, source, sink, beside, parent_poll_s=parent_poll_s).run()
     return 0
 
 
@@ -143,7 +152,17 @@ class Worker:
 class StdioServer:
     """One run of the server over a pair of file descriptors."""
 
-    def __init__(self, dispatcher: Dispatcher, source: int, sink: int, *, parent_poll_s: float = PARENT_POLL_S) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        source: int,
+        sink: int,
+        beside: Start | None = None,
+        *,
+        parent_poll_s: float = PARENT_POLL_S,
+    ) -> None:
+        self._beside = beside
+        self._end_beside: Callable[[], None] | None = None
         self._dispatcher = dispatcher
         self._source = source
         self._sink = sink
@@ -169,6 +188,11 @@ class StdioServer:
             signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
             signal.signal(signal.SIGTERM, self._on_signal)
             signal.signal(signal.SIGINT, self._on_signal)
+        if self._beside:
+            # A person may start the server without any client.
+            quiet = threading.Timer(BESIDE_S, self._start_beside)
+            quiet.daemon = True
+            quiet.start()
         try:
             self._read()
         except KeyboardInterrupt:
@@ -178,6 +202,8 @@ class StdioServer:
         bound = self._give_up_after(END_OF_INPUT_S)
         self._in_order.finish()
         self._long.finish()
+        if self._end_beside is not None:
+            self._end_beside()
         try:
             self._dispatcher.close()
         except MimirError as error:
@@ -241,9 +267,16 @@ class StdioServer:
             self._in_order.put(partial(self._assign, call, size))
             return
         self._write(self._dispatcher.answer(request))
+        self._start_beside()
         if request.method in _OPENINGS and not self._warm:
             self._warm = True
             self._in_order.put(self._dispatcher.warm_up)
+
+    def _start_beside(self) -> None:
+        with self._lock:
+            start, self._beside = self._beside, None
+        if start is not None and not self._stopped:
+            self._end_beside = start()
 
     def _cancel(self, request_id: object) -> None:
         if isinstance(request_id, (str, int, float)):
@@ -286,6 +319,7 @@ class StdioServer:
                 reply = None
         if reply is not None:
             self._write(reply)
+        self._start_beside()
         if resumed:
             self._wake_reader()
         if self._log:

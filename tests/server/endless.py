@@ -25,9 +25,9 @@ def main() -> int:
     dispatcher.catalogue["health"].update(module="tests.server.endless", function="count_for_ever")
     if settings.transport == "stdio":
         return serve_stdio(dispatcher)
-    from mimir.server.http import serve_http
+    from mimir.cli.faces import serve_over_http
 
-    return serve_http(dispatcher)
+    return serve_over_http(dispatcher, mcp=True, web=False)
 
 
 if __name__ == "__main__":

@@ -211,7 +211,7 @@ def test_the_official_client_is_refused_with_a_wrong_token(guarded: WebServer) -
 
 
 @pytest.mark.parametrize("given", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xe9"])
-@pytest.mark.parametrize(("method", "path"), [("POST", "/message"), ("POST", "/mcp"), ("GET", "/sse"), ("GET", "/x")])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/message"), ("POST", "/mcp"), ("GET", "/sse")])
 def test_no_route_but_health_works_without_the_token(guarded: WebServer, method: str, path: str, given: str) -> None:
     body = remember(1, "k") if method == "POST" else None
     reply = guarded.send(method, path, body, {"Authorization": given})
@@ -348,8 +348,8 @@ def test_a_body_that_does_not_arrive_is_given_up(db: str) -> None:
     port = free_port()
     code = (
         "from mimir.config import load_settings; from mimir.server.dispatch import Dispatcher;"
-        "from mimir.server.http import serve_http;"
-        f"serve_http(Dispatcher(load_settings(db={db!r}, port={port})), body_s=0.05)"
+        "from mimir.cli.faces import serve_over_http;"
+        f"serve_over_http(Dispatcher(load_settings(db={db!r}, port={port})), mcp=True, web=False, body_s=0.05)"
     )
     web = WebServer([sys.executable, "-c", code], port)
     with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
