@@ -393,6 +393,25 @@ def expand(path: str) -> str:
     return path
 
 
+def with_environment(text: str, source: str) -> str:
+    """Return ``text`` with each ``${NAME}`` replaced by that variable of the environment.
+
+    Raises:
+        InvalidInput: one is not set; ``source`` is the file that names it.
+    """
+    parts = text.split("${")
+    filled = [parts[0]]
+    for part in parts[1:]:
+        name, closed, rest = part.partition("}")
+        if not closed or not name.isidentifier():
+            raise InvalidInput(f"{source}: a ${{ is not followed by a name and a }}.", hint="Write ${NAME}.")
+        value = os.environ.get(name)
+        if not value:
+            raise InvalidInput(f"{source}: the variable {name} is not set.", hint=f"Set {name} where Mimir is started.")
+        filled += [value, rest]
+    return "".join(filled)
+
+
 def named_folder(variable: str, default: str) -> str:
     """Return the folder that a variable of the environment names, or a default when it is unset or empty."""
     return os.environ.get(variable) or default

@@ -68,7 +68,11 @@ def text_of_document(path: str, data: bytes) -> str:
         Unavailable: the library for its format is not installed.
     """
     extension = extension_of(path)
-    return _extracted(path, extension, data) if extension in _EXTRACTORS else decode(path, data)
+    if extension in _EXTRACTORS:
+        return _extracted(path, extension, data)
+    if b"\0" in data and not data.startswith(tuple(mark for mark, _ in _OTHER_MARKS)):
+        raise InvalidInput(f"failed to read {path}: no text, but a binary file", hint="Give a file of text.")
+    return decode(path, data)
 
 
 def extension_of(path: str) -> str:

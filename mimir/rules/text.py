@@ -31,6 +31,7 @@ _BREAKS: Final = (
     r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n|(?<=[\u3002\uff01\uff1f])",
     r"\s+",
 )
+_CUTS: Final = (("\n# ", 1), ("\n## ", 1), ("\n### ", 1), ("\n\n", 2), ("\n", 1), (" ", 1))
 
 _LETTERS_PER_PIECE: Final = 4
 """English words of the model's vocabulary average more; splitting too early is harmless, too late loses text."""
@@ -177,6 +178,23 @@ def _units(text: str, pieces: _Pieces, start: int, end: int, level: int) -> Iter
                 yield from _units(text, pieces, left, match.end(), level + 1)
                 left = match.end()
         yield from _units(text, pieces, left, end, level + 1)
+
+
+def cut_text(text: str, longest: int) -> tuple[str, ...]:
+    """Cut ``text`` into parts of at most ``longest`` characters, before headings of Markdown where that can be.
+
+    Otherwise they end after paragraphs, lines, words or just anywhere, so that each holds at least half of
+    ``longest``; the parts together are the text.
+    """
+    parts: list[str] = []
+    start = 0
+    while len(text) - start > longest:
+        least, most = start + longest // 2, start + longest
+        cuts = (text.rfind(mark, least, most) + shift for mark, shift in _CUTS)
+        end = next((cut for cut in cuts if cut > least), most)
+        parts.append(text[start:end])
+        start = end
+    return (*parts, text[start:])
 
 
 def segment(text: str) -> str:
