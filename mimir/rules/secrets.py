@@ -347,6 +347,8 @@ def _marks(holder: str) -> tuple[tuple[str, int], ...]:
     return tuple((mark, place) for place, rule in enumerate(RULES) if rule.holder == holder for mark in rule.marks)
 
 
+_MASK: Final = "[masked: "
+_LONGEST_MASK: Final = 80
 _TOKEN_MARKS: Final = _marks("token")
 _OTHER_MARKS: Final = _marks("text")
 _SHORT_MARKS: Final = _marks("short text")
@@ -375,7 +377,7 @@ def may_hold_secrets(text: str) -> bool:
 def masked(text: str, secrets: list[Secret]) -> str:
     """Return a text with words in place of each of its secrets."""
     for secret in reversed(secrets):
-        text = f"{text[: secret.start]}[masked: {secret.kind}]{text[secret.end :]}"
+        text = f"{text[: secret.start]}{_MASK}{secret.kind}]{text[secret.end :]}"
     return text
 
 
@@ -420,10 +422,16 @@ def _wanted(text: str) -> list[int]:
 
 def _matches(rule: Rule, text: str) -> Iterator[Secret]:
     for match in _compiled(rule.pattern).finditer(text):
-        if rule.holds(match):
+        if rule.holds(match) and not _in_mask(text, match.start()):
             whole = rule.kind not in (_PASSWORD, _KEY) and "user" not in match.re.groupindex
             start, end = match.span() if whole else match.span("secret")
             yield Secret(rule.kind, start, end)
+
+
+def _in_mask(text: str, place: int) -> bool:
+    """Tell whether a place lies in the words that stand for a secret: what they name is no assignment."""
+    opened = text.rfind(_MASK, max(0, place - _LONGEST_MASK), place)
+    return opened >= 0 and "]" not in text[opened:place]
 
 
 def _named(text: str, name: str) -> Iterator[Secret]:
