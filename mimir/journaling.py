@@ -128,7 +128,10 @@ def json_text(name: str, value: Json) -> str:
 
 
 def verify(engine: Engine) -> Verified:
-    """Check the store: its pages, the journal's guards and chain, and the intervals of versions. It changes nothing."""
+    """Check the store: its pages, the journal's guards and chain, the intervals of versions, and sealed bodies.
+
+    It changes nothing.
+    """
     checks: list[Check] = []
     journal: JournalCheck | None = None
     try:
@@ -213,10 +216,16 @@ def _versions(engine: Engine) -> str:
     return "; ".join(f"{version_id}: {fault}" for version_id, fault in wrong)
 
 
+def _bodies(engine: Engine) -> str:
+    changed = engine.store.unreadable_bodies()
+    return f"{changed} sealed bodies were changed outside Mimir" if changed else ""
+
+
 _CHECKS: Final = {
     "journal index": _journal_index,
     "journal guards": _journal_guards,
     "versions": _versions,
+    "bodies": _bodies,
     "file": _file,
 }
 """Each check beside the chain: what is wrong in words, or nothing."""

@@ -291,6 +291,9 @@ class Store(Protocol):
         """Return the paths of files beside the store that are named as its copies."""
 
     # checks
+    def unreadable_bodies(self) -> int:
+        """Count the sealed bodies of memories and versions that were changed; in a plain store nobody can tell."""
+
     def missing_guards(self) -> tuple[str, ...]:
         """Return the names of the guards of the journal that are missing or changed."""
 

@@ -204,7 +204,7 @@ def test_a_backup_replaces_nothing_that_is_no_file(memory: Memory, site: Path, k
 
 
 @needs_posix
-@pytest.mark.parametrize("ending", ["", ".partial"])
+@pytest.mark.parametrize("ending", ["", f".partial-{os.getpid()}"])
 def test_a_backup_follows_no_link_that_was_planted_where_it_writes(memory: Memory, site: Path, ending: str) -> None:
     theirs = site / "theirs"
     theirs.write_text("precious", encoding="utf-8")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -185,3 +188,20 @@ def test_a_store_that_is_in_use_is_not_replaced(process: RunMimir, open_memory: 
     assert memory.remember("c", "two", {"content": "still writable"}).action == "created"
     memory.close()
     assert [path.name for path in Path(db).parent.iterdir()] == ["memory.db"]
+
+
+def test_what_a_killed_backup_or_restore_left_is_removed_by_the_next(
+    mimir: RunMimir, open_memory: OpenMemory, db: str, copy: str
+) -> None:
+    open_memory(db).close()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = [f"{copy}.partial-{ended.pid}", f"{copy}.partial-{ended.pid}-journal", f"{db}.restoring-{ended.pid}"]
+    theirs = [f"{copy}.partial-x", f"{copy}.partial-{os.getppid()}", f"{copy}.partially"]
+    for name in (*left, *theirs):
+        Path(name).write_bytes(b"half a copy")
+    assert mimir("backup", copy, "--db", db).status == 0
+    assert mimir("restore", copy, "--force", "--db", db).status == 0
+    if not IS_WINDOWS:
+        assert [name for name in left if Path(name).exists()] == []
+    assert all(Path(name).read_bytes() == b"half a copy" for name in theirs)

@@ -72,6 +72,7 @@ def held(memory: Memory) -> tuple[object, ...]:
         memory.store.digest(str),
         memory.state_get("mood"),
         memory.verify().ok,
+        memory.store.database.execute("SELECT * FROM changes").fetchall(),  # type: ignore[attr-defined]  # its file
     )
 
 

@@ -335,6 +335,8 @@ def test_a_body_put_in_the_place_of_another_is_not_believed(
         connection.execute(f"UPDATE entities SET body_json = ({EXCHANGES[name]}) WHERE key = 'tea'")  # noqa: S608
     memory = open_memory(path, encryption_key=key)
     assert body_of(memory, "drink", "tea") == UNREADABLE
+    failed = {check.name: check.detail for check in memory.verify().checks if not check.ok}
+    assert failed == {"bodies": "1 sealed bodies were changed outside Mimir"}
 
 
 def test_in_a_file_that_is_sealed_whole_an_old_body_is_not_believed_either(

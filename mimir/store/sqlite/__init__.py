@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import apsw
 
 from mimir.errors import InvalidInput, Locked, MimirError, NotFound, StorageFailure
+from mimir.store.codec import UNREADABLE
 from mimir.store.sqlite.changes import ChangeRows
 from mimir.store.sqlite.checks import Checks
 from mimir.store.sqlite.comparison import ComparisonRows
@@ -148,11 +149,11 @@ class SqliteStore(
         Raises:
             StorageFailure: the copy cannot be written, or is not what was copied.
         """
-        from mimir.store.sqlite.replacing import compare, contents, copy_pages, remove
+        from mimir.store.sqlite.replacing import compare, contents, copy_pages, own_name, remove
 
-        keys = self.database.keys
-        partial_copy = destination + ".partial"
+        keys, partial_copy = self.database.keys, ""
         try:
+            partial_copy = own_name(destination + ".partial")
             with self.database.reading() as connection:
                 expected = contents(self.database)
                 copy_pages(connection, partial_copy, keys if self.database.pages_sealed else None)
@@ -164,6 +165,14 @@ class SqliteStore(
             ) from error
         finally:
             remove(partial_copy)
+
+    def unreadable_bodies(self) -> int:
+        """Count the sealed bodies of memories and versions that were changed; in a plain store nobody can tell."""
+        if self.database.seal is None:
+            return 0
+        from mimir.store.sqlite.replacing import BODIED, bodies_of
+
+        return sum(body is UNREADABLE for table in BODIED for body, _ in bodies_of(self.database, table))
 
     def sealed_scope(self) -> str:
         """Return what is sealed: ``full`` for the whole file, ``body`` for bodies only, nothing for a plain store."""

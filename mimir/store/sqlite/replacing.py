@@ -33,7 +33,7 @@ from mimir.store.sqlite.sealing import (
     use_page_key,
 )
 
-_BODIED: Final = {"entities": "''", "versions": "version_id"}
+BODIED: Final = {"entities": "''", "versions": "version_id"}
 """The tables that hold bodies, each with what tells a version from the memory itself."""
 
 RESTORING: Final = ".restoring"
@@ -105,9 +105,10 @@ def restore(source: str, path: str, keys: Keys | None) -> str:
     if not os.path.isfile(source):
         raise NotFound(f"There is no file {source!r}.", hint="Name a backup that mimir backup made.")
     path = os.path.realpath(path)
-    target, kept = f"{path}{RESTORING}-{os.getpid()}", ""
+    kept = ""
     with _naming_files(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
+        target = own_name(path + RESTORING)
         try:
             _copy_checked(source, target, keys)
             if os.path.exists(path) and os.path.getsize(path):
@@ -137,6 +138,29 @@ def _naming_files(path: str) -> Iterator[None]:
         ) from error
 
 
+def own_name(name: str) -> str:
+    """Return ``name`` with the number of this process; what processes left that were ended over theirs is removed."""
+    folder, begun = os.path.split(os.path.abspath(name))
+    for one in os.listdir(folder):
+        number, _, _ending = one.removeprefix(begun + "-").partition("-")
+        if one.startswith(begun + "-") and number.isdigit() and _is_gone(int(number)):
+            remove(os.path.join(folder, one))
+    return f"{name}-{os.getpid()}"
+
+
+def _is_gone(process: int) -> bool:
+    # There, asking for a process by signal 0 would end it; what is left then stays.
+    if IS_WINDOWS:
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        pass
+    return False
+
+
 def unused(name: str) -> str:
     """Return ``name`` with an ending that no file has yet."""
     candidate, number = f"{name}.bak", 1
@@ -149,7 +173,7 @@ def unused(name: str) -> str:
 def contents(database: Database) -> dict[str, object]:
     """Return the number of rows of each table of a store, and a digest of every body and of whose it is."""
     with database.reading() as connection:
-        return {**_counts(connection), **{f"bodies of {table}": _digest(database, table) for table in _BODIED}}
+        return {**_counts(connection), **{f"bodies of {table}": _digest(database, table) for table in BODIED}}
 
 
 def compare(expected: dict[str, object], path: str, keys: Keys | None) -> None:
@@ -225,6 +249,8 @@ def copy_with_keys(database: Database, target: str, keys: Keys | None, scope: st
                 connection.execute("PRAGMA journal_mode=OFF")
                 connection.execute("PRAGMA synchronous=OFF")
                 connection.execute("PRAGMA cache_size=-32000")
+                # What a memory says stays as it is: whoever follows its changes must not be told of one.
+                connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
                 new_seal = None if keys is None else body_seal(keys, pages=pages)
                 with connection:
                     unreadable = _change_bodies(connection, database.seal, new_seal)
@@ -343,14 +369,20 @@ def _counts(connection: apsw.Connection) -> dict[str, object]:
     return {name: connection.execute(f'SELECT count(*) FROM "{name}"').get for (name,) in tables}
 
 
+def bodies_of(database: Database, table: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each body of a table as it is read, with what tells whose it is: version, id, workspace, category, key."""
+    for body, *names, version_id in database.execute(
+        f"SELECT {', '.join(BODY_COLUMNS)}, {BODIED[table]} FROM {table} ORDER BY number"
+    ):
+        row = (names[0], names[1], names[2], names[3])
+        yield (body if database.seal is None else database.seal.open(body, row, version_id)), (version_id, *row)
+
+
 def _digest(database: Database, table: str) -> str:
-    # As it is read, not as it is stored: two copies are sealed with other keys, or nonces.
     digest = hashlib.blake2b(digest_size=16)
-    sql = f"SELECT {', '.join(BODY_COLUMNS)}, {_BODIED[table]} FROM {table} ORDER BY number"
-    for body, entity_id, workspace, category, key, version_id in database.execute(sql):
-        row = (entity_id, workspace, category, key)
-        text = body if database.seal is None else database.seal.open(body, row, version_id)
-        digest.update(bound_to(version_id, *row, text))
+    # As they are read, not as they are stored: two copies are sealed with other keys, or nonces.
+    for body, owner in bodies_of(database, table):
+        digest.update(bound_to(body, *owner))
     return digest.hexdigest()
 
 
@@ -446,7 +478,7 @@ def _vacuum_into(connection: apsw.Connection, target: str, keys: Keys | None, si
 def _change_bodies(connection: apsw.Connection, old: BodySeal | None, new: BodySeal | None) -> int:
     unreadable = done = 0
     total = connection.execute("SELECT (SELECT count(*) FROM entities) + (SELECT count(*) FROM versions)").get
-    for table, version in _BODIED.items():
+    for table, version in BODIED.items():
         last = 0
         select = f"SELECT {', '.join(BODY_COLUMNS)}, {version}, number FROM {table}"
         while True:
