@@ -120,8 +120,8 @@ export function highlighted(text, spans = []) {
 
 const ARMS = { keyword: "Words", dense: "Meaning" };
 
-/** Return the score of each arm as a bar. */
-export function arms(scores = {}) {
+/** Return the score of each arm as a bar; that of words has no upper bound, so `best` is what fills its bar. */
+export function arms(scores = {}, best = 1) {
   return h(
     "dl.arms",
     null,
@@ -129,7 +129,7 @@ export function arms(scores = {}) {
       .filter(([, value]) => typeof value === "number")
       .map(([name, value]) => [
         h("dt", null, ARMS[name] ?? name),
-        h("dd", null, meter(value, ARMS[name] ?? name), h("span.number", { "aria-hidden": "true" }, value.toFixed(2))),
+        h("dd", null, meter(name === "keyword" ? value / best : value, ARMS[name] ?? name), h("span.number", { "aria-hidden": "true" }, value.toFixed(2))),
       ]),
   );
 }

@@ -176,6 +176,6 @@ function why(hit) {
     { "aria-label": "Why it was found" },
     h("h3", null, query ? `Found for “${query}”` : "Why it was found"),
     hit.evidence && h("blockquote", null, highlighted(hit.evidence, hit.spans)),
-    h("div.row", null, h("span.badge.number", null, `Score ${Number(hit.score ?? 0).toFixed(2)}`), arms(hit.scores)),
+    h("div.row", null, h("span.badge.number", null, `Score ${Number(hit.score ?? 0).toFixed(2)}`), arms(hit.scores, hit.best)),
   );
 }

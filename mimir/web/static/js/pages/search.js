@@ -94,12 +94,13 @@ export function mount(root) {
 
   function draw(found) {
     recalled.clear();
-    for (const item of found.items) recalled.set(item.id, item);
+    const best = Math.max(1e-9, ...found.items.map((item) => item.scores?.keyword ?? 0));
+    for (const item of found.items) recalled.set(item.id, { ...item, best });
     const ran = Object.entries(found.arms ?? {}).map(([name, count]) => `${name === "dense" ? "meaning" : name === "keyword" ? "words" : name} ${plural(count, "candidate")}`);
     const took = found.took_ms === undefined ? "" : ` in ${Math.max(1, Math.round(found.took_ms))} ms`;
     show(status, `${plural(found.total ?? found.items.length, "result")}${took}${ran.length ? ` · ${ran.join(", ")}` : ""}`);
     show(notes, notices(found));
-    show(results, found.items.map(hit));
+    show(results, found.items.map((item, index) => hit(item, index, best)));
     const more = found.items.length >= limit && limit < MOST;
     show(
       foot,
@@ -128,7 +129,7 @@ function notices(found) {
   ];
 }
 
-function hit(item, index) {
+function hit(item, index, best) {
   return h(
     "li.hit",
     { class: item.archived ? "faded" : null },
@@ -138,7 +139,7 @@ function hit(item, index) {
       null,
       h("div.row", null, h("h2", null, opener(item)), marks(item)),
       h("p.words", null, item.evidence ? highlighted(item.evidence, item.spans) : summary(item.body_json)),
-      h("div.row.meta", null, category(item.category), h("span.quiet.small", null, layerName(item.layer)), h("span.quiet.small.number", null, `score ${Number(item.score ?? 0).toFixed(2)}`), arms(item.scores)),
+      h("div.row.meta", null, category(item.category), h("span.quiet.small", null, layerName(item.layer)), h("span.quiet.small.number", null, `score ${Number(item.score ?? 0).toFixed(2)}`), arms(item.scores, best)),
     ),
   );
 }
