@@ -20,6 +20,7 @@ export function listen(mark, changed) {
       const change = read(event.data);
       if (waiting) {
         waiting.entities = waiting.entities && change.entities && [...waiting.entities, ...change.entities];
+        waiting.journal = change.journal;
         return;
       }
       waiting = change;
@@ -41,7 +42,8 @@ export function listen(mark, changed) {
 
 function read(data) {
   try {
-    return JSON.parse(data) ?? {};
+    const change = JSON.parse(data) ?? {};
+    return { journal: change.journal, entities: change.many ? null : change.entities };
   } catch {
     return {};
   }

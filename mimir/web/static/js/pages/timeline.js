@@ -19,6 +19,7 @@ export function mount(root) {
   const foot = h("div", { role: "status" });
   let before = null;
   let last = null;
+  let newest = 0;
   let applied = null;
   let turn = 0;
 
@@ -57,6 +58,7 @@ export function mount(root) {
       const page = await get("/api/journal", { limit: PAGE, before, workspace: workspace(), ...asked });
       if (mine !== turn) return;
       if (fresh) show(days);
+      newest = Math.max(newest, page.items[0]?.sequence ?? 0);
       for (const event of page.items) put(event);
       before = page.next ?? null;
       show(
@@ -93,7 +95,7 @@ export function mount(root) {
     update,
     changed: ({ own, journal }) => {
       if (own) return load(true);
-      if (journal === 0) return null;
+      if (journal <= newest) return null;
       return show(hint, h("button.primary", { type: "button", onclick: () => (show(hint), load(true), verify()) }, "New events · show"));
     },
     leave: () => (turn += 1),
