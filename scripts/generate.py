@@ -93,6 +93,32 @@ def _json(value: object) -> str:
     return laid_out(value, 0)
 
 
+def resources_page() -> str:
+    """Return the tables of resources and prompts."""
+    from mimir.server.prompts import PROMPTS
+    from mimir.server.resources import RESOURCES, TEMPLATES
+
+    lines = ["| Resource | What it holds | For | Type |", "|---|---|---|---|"]
+    lines += [
+        f"| `{one.address}` | {one.description} | {', '.join(one.audience)} | {one.type} |"
+        for one in (*RESOURCES, *TEMPLATES)
+    ]
+    lines += ["", "| Prompt | What it does | Arguments |", "|---|---|---|"]
+    for prompt in PROMPTS.values():
+        arguments = (f"`{one.name}`" + ("" if one.required else " (optional)") for one in prompt.arguments)
+        lines.append(f"| `{prompt.name}` | {prompt.description} | {', '.join(arguments) or 'none'} |")
+    return (
+        NOTE
+        + "# Resources and prompts\n\nHosts let people attach a resource to a conversation and start a prompt, often"
+        + " among the slash commands. Both are\nserved on every transport, see what the caller may see (`--agent-id`),"
+        + " and are completed: categories, and keys of a\ncategory. In an address each part is percent-encoded:"
+        + " `mimir://entity/decision/a%2Fb`. A prompt brings what the memory\nholds on the matter, marked as data; with"
+        + " `--read-only` those that end in stored memories are not offered.\n\n"
+        + "\n".join(lines)
+        + "\n"
+    )
+
+
 def errors_page() -> str:
     """Return the table of errors: what each is called at each face."""
     lines = ["| Error | Code | HTTP | Exit | Meaning |", "|---|---|---|---|---|"]
@@ -178,6 +204,7 @@ def generated_files() -> dict[Path, str]:
         Path(CATALOGUE_PATH): catalogue_text(catalogue),
         readme: with_block(readme.read_text(encoding="utf-8"), "tools", tool_table(catalogue)),
         ROOT / "docs" / "tools.md": tools_page(catalogue),
+        ROOT / "docs" / "resources.md": resources_page(),
         ROOT / "docs" / "errors.md": errors_page(),
         ROOT / "docs" / "cli.md": NOTE + "# Command line\n\n" + cli_reference(),
         ROOT / "docs" / "benchmarks.md": benchmarks_page(),

@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mimir import __version__
 from mimir.server.auth import BODY_S, MAXIMUM_REQUEST_BYTES, BodyCheck, TokenCheck
 from mimir.server.call import Call
-from mimir.server.dispatch import Dispatcher
+from mimir.server.dispatch import CALLS, Dispatcher
 from mimir.server.front import Face, Traffic
 from mimir.server.message import MODERN_VERSIONS, Fault, Request, read_message
 
@@ -52,7 +52,7 @@ class Calls:
 
     async def answer(self, request: Request, tell: Progress | None = None) -> bytes:
         """Return the reply to one request; when the caller is cancelled, so is the call."""
-        if request.method != "tools/call":
+        if request.method not in CALLS:
             return self.dispatcher.answer(request)
         telling = Telling(tell) if tell else None
         call = Call(request, telling)

@@ -25,6 +25,7 @@ INVALID_REQUEST: Final = -32600
 METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
+RESOURCE_NOT_FOUND: Final = -32002
 UNSUPPORTED_VERSION: Final = -32022
 
 _VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
@@ -110,6 +111,20 @@ def read_message(line: bytes) -> Request | Notification | None:
     elif not isinstance(params, dict):
         raise Fault(INVALID_PARAMS, "Invalid params: 'params' must be an object.", id=number)
     return Request(number, method, params, modern=_is_modern(number, method, params))
+
+
+def texts(params: Mapping[str, Json], name: str) -> dict[str, str]:
+    """Return a member of the params that maps names to texts; left out, it is empty.
+
+    Raises:
+        Fault: it is something else.
+    """
+    given = params.get(name)
+    if given is None:
+        return {}
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise Fault(INVALID_PARAMS, f"Invalid params: '{name}' must be an object of strings.")
+    return given
 
 
 def encode(value: Json) -> bytes:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from mimir.config import IS_WINDOWS
 from mimir.errors import MimirError
 from mimir.server.call import Call, progress_token
-from mimir.server.dispatch import Dispatcher
+from mimir.server.dispatch import CALLS, Dispatcher
 from mimir.server.message import INVALID_REQUEST, Fault, Notification, Request, encode, read_message
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ class StdioServer:
             self._cancel(message.params.get("requestId"))
 
     def _take_on(self, request: Request, size: int) -> None:
-        if request.method == "tools/call":
+        if request.method in CALLS:
             call = Call(request, self._teller(request))
             with self._lock:
                 self._calls[request.id] = call
@@ -324,7 +324,7 @@ class StdioServer:
             self._wake_reader()
         if self._log:
             outcome = "cancelled" if reply is None else f"answered in {(time.perf_counter() - started) * 1000:.1f} ms"
-            self._log.debug("%s: %s", call.request.params.get("name"), outcome)
+            self._log.debug("%s: %s", call.request.params.get("name") or call.request.method, outcome)
 
     def _write(self, reply: bytes) -> None:
         for end, escape in _LINE_ENDS:

@@ -92,6 +92,9 @@ class Store(Protocol):
     def with_key(self, key: str, filter_: Filter, limit: int) -> tuple[int, ...]:
         """Return the entities whose key is exactly this and that pass a filter."""
 
+    def keys_from(self, beginning: str, filter_: Filter, limit: int) -> tuple[str, ...]:
+        """Return the keys that begin so of entities that pass a filter, each once, in their order."""
+
     def neighbours(self, numbers: Iterable[int]) -> dict[int, tuple[int, ...]]:
         """Return, for each entity with a topic path, those recorded just before and just after it on the same path."""
 

@@ -19,13 +19,20 @@ from tests.server.client import (
     VERSION_KEY,
     Client,
     Run,
-    Start,
     call,
     remember,
     request,
     wire,
 )
 
+CAPABILITIES = {
+    "tools": {"listChanged": False},
+    "resources": {"subscribe": False, "listChanged": False},
+    "prompts": {"listChanged": False},
+    "completions": {},
+}
+TOPIC = {"type": "ref/prompt", "name": "recall_topic"}
+CACHED = {"list": {"ttlMs": 3_600_000, "cacheScope": "public"}, "read": {"ttlMs": 0, "cacheScope": "private"}}
 SERVER_INFO_KEY = "io.modelcontextprotocol/serverInfo"
 
 
@@ -52,7 +59,7 @@ def test_initialize_agrees_to_every_revision_with_a_handshake(server: Client, ve
     validate_server_result("initialize", version, result)
     assert result == {
         "protocolVersion": version,
-        "capabilities": {"tools": {"listChanged": False}},
+        "capabilities": CAPABILITIES,
         "serverInfo": {"name": "mimir", "title": "Mimir", "version": mimir.__version__},
         "instructions": INSTRUCTIONS,
     }
@@ -81,9 +88,16 @@ def test_results_fit_the_schema_of_every_handshake_revision(server: Client, vers
         result = server.ask(request(2, method))["result"]
         validate_server_result(method, version, result)
         assert "resultType" not in result
-    for arguments in ({"category": "c", "key": "k", "body_json": "{}"}, {}):
-        result = server.ask(call(3, "mimir_remember", **arguments))["result"]
-        validate_server_result("tools/call", version, result)
+    arguments = {"category": "c", "key": "k", "body_json": "{}"}
+    for method, params in (
+        ("tools/call", {"name": "mimir_remember", "arguments": arguments}),
+        ("tools/call", {"name": "mimir_remember"}),
+        ("resources/read", {"uri": "mimir://entity/c/k"}),
+        ("prompts/get", {"name": "daily_review"}),
+        ("completion/complete", {"ref": TOPIC, "argument": {"name": "topic", "value": "k"}}),
+    ):
+        result = server.ask(request(3, method, **params))["result"]
+        validate_server_result(method, version, result)
         assert "resultType" not in result
 
 
@@ -115,7 +129,7 @@ def test_discover_tells_versions_capabilities_and_instructions(server: Client, v
     validate_server_result("server/discover", version, reply["result"])
     assert reply["result"] == {
         "supportedVersions": [version],
-        "capabilities": {"tools": {"listChanged": False}},
+        "capabilities": CAPABILITIES,
         "instructions": INSTRUCTIONS,
         "resultType": "complete",
         "_meta": {SERVER_INFO_KEY: {"name": "mimir", "title": "Mimir", "version": mimir.__version__}},
@@ -133,12 +147,16 @@ def test_modern_results_fit_their_schema_and_name_the_server(server: Client) -> 
         ("prompts/list", {}),
         ("tools/call", {"name": "mimir_remember", "arguments": arguments}),
         ("tools/call", {"name": "mimir_remember"}),
+        ("resources/read", {"uri": "mimir://entity/c/k"}),
+        ("prompts/get", {"name": "daily_review"}),
+        ("completion/complete", {"ref": TOPIC, "argument": {"name": "topic", "value": "k"}}),
     ):
         result = server.ask(modern(1, method, **params))["result"]
         validate_server_result(method, "2026-07-28", result)
         assert result["resultType"] == "complete"
         assert result["_meta"][SERVER_INFO_KEY]["name"] == "mimir"
-        assert ("ttlMs" in result) == method.endswith("/list")
+        cached = {name: result[name] for name in ("ttlMs", "cacheScope") if name in result}
+        assert cached == CACHED.get(method.rpartition("/")[2], {})
 
 
 def test_both_eras_are_served_side_by_side_in_one_process(server: Client) -> None:
@@ -192,7 +210,7 @@ def test_metadata_of_other_kinds_does_not_make_a_request_modern(server: Client) 
 
 
 @pytest.mark.parametrize(
-    "method", ["tools/delete", "resources/read", "prompts/get", "completion/complete", "logging/setLevel", ""]
+    "method", ["tools/delete", "resources/subscribe", "sampling/createMessage", "logging/setLevel", ""]
 )
 def test_an_unknown_method_is_refused_by_name(server: Client, method: str) -> None:
     assert error_of(server.ask(request(1, method))) == {"code": -32601, "message": f"Method not found: {method}"}
@@ -257,14 +275,3 @@ def test_the_instructions_fit_what_hosts_show_and_name_only_real_tools() -> None
     names = {word.strip("().,:;") for word in INSTRUCTIONS.split() if "mimir_" in word}
     assert names <= {entry["tool"]["name"] for entry in load_catalogue().values()}
     assert len(names) >= 5
-
-
-def test_only_what_is_offered_is_declared(start: Start) -> None:
-    server = start()
-    assert server.ask(initialize("2025-11-25"))["result"]["capabilities"].keys() == {"tools"}
-    for method, member in (
-        ("resources/list", "resources"),
-        ("resources/templates/list", "resourceTemplates"),
-        ("prompts/list", "prompts"),
-    ):
-        assert server.ask(request(2, method))["result"] == {member: []}

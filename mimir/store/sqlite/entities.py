@@ -40,6 +40,7 @@ _VERSION_NAMES: Final = f"{_V_NAMES}, v.version_id, v.links, v.invalidated_at_un
 _INSERT_TEXT: Final = "INSERT INTO {} (rowid, key, text, tags, topic) VALUES (?, ?, ?, ?, ?)"
 
 BROWSE_ORDER: Final = "e.retrieval_count DESC, e.last_accessed_unix_ms DESC, e.id"
+_LAST_CHARACTER: Final = "\U0010ffff"
 
 
 class EntityRows(PassageRows, LinkRows):
@@ -156,6 +157,16 @@ class EntityRows(PassageRows, LinkRows):
             f"SELECT e.number FROM entities e WHERE e.category IN (SELECT category FROM scopes) AND e.key = ?"
             f" AND {where} ORDER BY e.id LIMIT ?",
             (key, *bindings, limit),
+        )
+        return tuple(row[0] for row in rows)
+
+    def keys_from(self, beginning: str, filter_: Filter, limit: int) -> tuple[str, ...]:
+        """Return the keys that begin so of entities that pass a filter, each once, in their order."""
+        where, bindings = conditions(filter_)
+        rows = self.database.execute(
+            f"SELECT DISTINCT e.key FROM entities e WHERE e.category IN (SELECT category FROM scopes)"
+            f" AND e.key >= ? AND e.key < ? AND {where} ORDER BY e.key LIMIT ?",
+            (beginning, beginning + _LAST_CHARACTER, *bindings, limit),
         )
         return tuple(row[0] for row in rows)
 
