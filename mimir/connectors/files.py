@@ -43,7 +43,8 @@ def scan(
     """Yield the files below the paths of ``source`` whose content is not the one that ``known`` names, in order.
 
     ``known`` maps items to positions as documents had them; of one that is not found any more, ``path_of`` tells where
-    it was, and it is yielded without texts if nothing is there now. Given ``only``, no other paths are read.
+    it was, and it is yielded without texts if nothing is there now. Given ``only``, nothing is read but these files and
+    what lies in these folders.
 
     Left out are hidden files and folders, ``node_modules`` and ``target``, what the `IGNORE_FILES` name, and every
     symbolic link below a path: it could lead anywhere, or around in a circle.
@@ -59,7 +60,7 @@ def scan(
                 yield found
             elif (item := _item(found)) not in seen:
                 seen.add(item)
-                if only is not None and found not in only:
+                if only is not None and not _is_meant(found, only):
                     continue
                 try:
                     _check_inside(found, place)
@@ -75,9 +76,33 @@ def scan(
             yield Document(item=item, position="", texts=())
 
 
+def may_matter(path: str, roots: Sequence[str], extensions: Sequence[str]) -> bool:
+    """Tell whether a scan of ``roots`` may find anything else after a change of ``path``."""
+    root = next((root for root in roots if _is_below(path, root)), "")
+    *above, name = path[len(root) :].strip(os.sep).split(os.sep)
+    if any(part.startswith(".") or part in _SKIPPED for part in above):
+        return False
+    # What has no extension that is asked for may be a folder, which took files with it or brought some.
+    return (
+        name in IGNORE_FILES or extension_of(name) in _bare(extensions) or os.path.isdir(path) or not extension_of(name)
+    )
+
+
 def key_of(path: str) -> str:
     """Return the key under which a file is remembered."""
     return valid_text(path).translate(_SEPARATORS)
+
+
+def _is_meant(path: str, only: Collection[str]) -> bool:
+    while path not in only:
+        path, below = os.path.dirname(path), path
+        if path == below:
+            return False
+    return True
+
+
+def _bare(extensions: Sequence[str]) -> set[str]:
+    return {extension.lstrip(".").lower() for extension in extensions}
 
 
 def _is_gone(path: str | None, roots: Sequence[str]) -> bool:
@@ -126,7 +151,7 @@ def _files(root: str, extensions: Sequence[str]) -> Iterator[str | Unreadable]:
     if os.path.isfile(root):
         yield root
         return
-    wanted = {extension.lstrip(".").lower() for extension in extensions}
+    wanted = _bare(extensions)
     failures: list[OSError] = []
     rules: dict[str, tuple[Rules, ...]] = {}
     for folder, folders, files in os.walk(root, onerror=failures.append):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mimir.config import Settings
     from mimir.engine import Engine
     from mimir.model import Json
+    from mimir.server.watching import Watcher
 
 INSTRUCTIONS: Final = """\
 Mimir is your long-term memory. What you store here is still known in later sessions, after restarts and to other \
@@ -93,6 +94,7 @@ class Dispatcher:
         self._catalogue: dict[str, Any] | None = None
         self._lists: dict[tuple[str, bool], bytes] = {}
         self._engine: Engine | None = None
+        self._watcher: Watcher | None = None
         self._opening = threading.Lock()
         self._logged: set[tuple[object, ...]] = set()
         if settings.tools not in PROFILES:
@@ -154,12 +156,17 @@ class Dispatcher:
             ), True
 
     def warm_up(self) -> None:
-        """Import what the first call will need, so that it does not pay for it."""
+        """Import what the first call will need, so that it does not pay for it, and watch what is to be read."""
         try:
             for entry in self.catalogue.values():
                 load_function(entry)
         except Exception as error:  # noqa: BLE001 - the calls that need what is broken will say so, the others work
             self._log_bug("the preparation of the tools", error)
+        if self.settings.connectors_config and not self.settings.read_only and self._watcher is None:
+            from mimir.server.watching import Watcher
+
+            self._watcher = Watcher(self.engine, self.settings.connectors_config)
+            self._watcher.start()
 
     def close(self) -> None:
         """Close the store if it was opened.
@@ -167,6 +174,8 @@ class Dispatcher:
         Raises:
             MimirError: the last statistics could not be written.
         """
+        if self._watcher is not None:
+            self._watcher.stop()
         if self._engine is not None:
             self._engine.close()
 
