@@ -67,7 +67,7 @@ def test_plain_apsw_is_never_installed_beside_the_encrypting_one(name: str) -> N
 def test_every_library_that_mimir_imports_is_one_that_it_declares() -> None:
     project = PYPROJECT["project"]
     declared = {normalised(requirement) for requirement in project["dependencies"]}
-    for extra in ("server", "documents"):
+    for extra in ("server", "documents", "watch"):
         declared |= {normalised(requirement) for requirement in project["optional-dependencies"][extra]}
     sources = importlib.metadata.packages_distributions()
     imported = {
