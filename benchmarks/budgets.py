@@ -43,6 +43,7 @@ BUDGETS: Final = {
     "blocked": Budget("most ms", 100),
     "traverse": Budget("p50 ms", 50),
     "conflicts": Budget("p50 ms", 2_000),
+    "http memory": Budget("grown MB", 25),
     "sealed": Budget("of plain", 1.5),
     "sealed opening": Budget("more ms", 5),
 }

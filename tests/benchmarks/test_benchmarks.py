@@ -126,6 +126,20 @@ def test_stress_runs_through_and_compares_with_an_earlier_result(tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_many_clients_over_http_all_get_their_answers(tmp_path: Path) -> None:
+    options = ("--clients", "12", "--seconds", "2", "--entities", "100")
+    report, printed = run("http", tmp_path / "http.json", *options)
+    assert_sane(report)
+    every, reads, writes, memory = report.rows
+    assert every["errors"] == 0
+    assert isinstance(reads["runs"], int)
+    assert isinstance(writes["runs"], int)
+    assert every["runs"] == reads["runs"] + writes["runs"] >= 12
+    assert memory["budget"] == "http memory"
+    assert "Budgets:" in printed
+
+
+@pytest.mark.slow
 def test_scale_compares_a_sealed_store_with_a_plain_one(tmp_path: Path) -> None:
     options = ("--sealed", "--sizes", "60", "--queries", "4", "--embed", "synthetic")
     report, _ = run("scale", tmp_path / "sealed.json", *options)
