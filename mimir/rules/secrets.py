@@ -349,6 +349,9 @@ def _marks(holder: str) -> tuple[tuple[str, int], ...]:
 
 _MASK: Final = "[masked: "
 _LONGEST_MASK: Final = 80
+_MOST_LOOKS: Final = 50
+"""How often in a text a second look is taken; each costs as much as the first."""
+
 _TOKEN_MARKS: Final = _marks("token")
 _OTHER_MARKS: Final = _marks("text")
 _SHORT_MARKS: Final = _marks("short text")
@@ -421,11 +424,20 @@ def _wanted(text: str) -> list[int]:
 
 
 def _matches(rule: Rule, text: str) -> Iterator[Secret]:
-    for match in _compiled(rule.pattern).finditer(text):
+    pattern = _compiled(rule.pattern)
+    assigned = rule.kind in (_PASSWORD, _KEY)
+    place = looks = 0
+    while match := pattern.search(text, place):
         if rule.holds(match) and not _in_mask(text, match.start()):
-            whole = rule.kind not in (_PASSWORD, _KEY) and "user" not in match.re.groupindex
+            whole = not assigned and "user" not in pattern.groupindex
             start, end = match.span() if whole else match.span("secret")
             yield Secret(rule.kind, start, end)
+            place = match.end()
+        elif assigned and looks < _MOST_LOOKS:
+            # In what is none there may be another: `token=a.b@c.token=...` begins with no token.
+            place, looks = match.start("secret"), looks + 1
+        else:
+            place = match.end()
 
 
 def _in_mask(text: str, place: int) -> bool:
@@ -444,8 +456,21 @@ def _named(text: str, name: str) -> Iterator[Secret]:
 
 
 def _apart(found: list[Secret]) -> list[Secret]:
+    """Return secrets in order and without overlaps, the first found before the others.
+
+    Of two where one holds the other the later is left out; two that overlap otherwise become one, so that no end of
+    either is left.
+    """
     kept: list[Secret] = []
     for secret in found:
-        if all(secret.end <= other.start or secret.start >= other.end for other in kept):
+        over = [other for other in kept if secret.start < other.end and other.start < secret.end]
+        if not over:
             kept.append(secret)
+        elif not any(_holds(secret, other) or _holds(other, secret) for other in over):
+            start, end = min(one.start for one in (secret, *over)), max(one.end for one in (secret, *over))
+            kept = [one for one in kept if one not in over] + [Secret(over[0].kind, start, end)]
     return sorted(kept, key=lambda secret: secret.start)
+
+
+def _holds(outer: Secret, inner: Secret) -> bool:
+    return outer.start <= inner.start and inner.end <= outer.end
