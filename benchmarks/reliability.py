@@ -16,8 +16,9 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
@@ -28,8 +29,12 @@ from tests.faults import trials
 from tests.faults.crowd import CrowdOutcome, crowd
 from tests.faults.trials import Outcome
 
-CROWDS: Final = {"crowd": "off", "crowd with vectors": "bundled"}
-"""Crowds by name, each with where their vectors come from."""
+CROWDS: Final[dict[str, Callable[[Path, float], CrowdOutcome]]] = {
+    "crowd": crowd,
+    "crowd sealed": partial(crowd, sealed=True),
+    "crowd with vectors": partial(crowd, embedding="bundled"),
+}
+"""Crowds by name, each to be given a folder and how many seconds it works."""
 
 NAMES: Final = (*CROWDS, *trials.ALL)
 
@@ -62,8 +67,7 @@ def run(name: str, count: int, seconds: float, minutes: float) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         try:
             if name in CROWDS:
-                outcome: Outcome = crowd(Path(folder), 60 * minutes, embedding=CROWDS[name])
-                outcome.suite += f", vectors {CROWDS[name]}"
+                outcome: Outcome = CROWDS[name](Path(folder), 60 * minutes)
             else:
                 outcome = trials.ALL[name](Path(folder), trials.within(count, seconds))
         except Exception:  # noqa: BLE001 - the other suites go on

@@ -28,7 +28,7 @@ def backup_command() -> Command:
         options=[
             click.Option(["--force"], is_flag=True, help="Replace a file that is there."),
             json_option(),
-            *setting_options(),
+            *setting_options(concerned=("encryption_key",)),
         ],
         example="mimir backup memory-backup.db --db memory.db",
     )
@@ -48,7 +48,7 @@ def restore_command() -> Command:
         options=[
             click.Option(["--force"], is_flag=True, help="Replace a store that is there; it is kept beside it."),
             json_option(),
-            *setting_options(),
+            *setting_options(concerned=("encryption_key",)),
         ],
         example="mimir restore memory-backup.db --db memory.db",
     )

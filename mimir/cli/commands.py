@@ -211,9 +211,17 @@ def as_flags(settings: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def setting_options(taken: Collection[str] = (), *, shown: bool = False) -> list[click.Option]:
-    """Return the options of every setting but those in ``taken``; only ``--db`` is in the help unless ``shown``."""
-    return [_setting_option(one, hidden=not shown and one.field != "db") for one in OPTIONS if one.field not in taken]
+def setting_options(
+    taken: Collection[str] = (), *, shown: bool = False, concerned: Collection[str] = ()
+) -> list[click.Option]:
+    """Return the options of every setting but those in ``taken``.
+
+    In the help of a command is ``--db`` with the settings that it is ``concerned`` with, or all if ``shown``.
+    """
+    told = {"db", *concerned}
+    return [
+        _setting_option(one, hidden=not shown and one.field not in told) for one in OPTIONS if one.field not in taken
+    ]
 
 
 def is_setting(parameter: click.Parameter) -> bool:

@@ -57,7 +57,7 @@ def seal_command() -> Command:
             " takes the place of the former one, which is overwritten; what flash storage keeps of that nobody can"
             " promise."
         ),
-        options=[json_option(), *setting_options()],
+        options=[json_option(), *setting_options(concerned=("encryption_key", "encryption_scope"))],
         example="mimir seal --encryption-key ~/.mimir/secret.key --db memory.db",
     )
 
@@ -68,7 +68,7 @@ def unseal_command() -> Command:
         "unseal",
         _unseal,
         help="Decrypt a sealed store: from then on whoever can read the file reads everything.",
-        options=[json_option(), *setting_options()],
+        options=[json_option(), *setting_options(concerned=("encryption_key",))],
         example="mimir unseal --encryption-key ~/.mimir/secret.key --db memory.db",
     )
 
@@ -83,7 +83,7 @@ def rekey_command() -> Command:
             " keep the key they were made with."
         ),
         arguments=[Argument("new_key_file", "The key file from now on.")],
-        options=[json_option(), *setting_options()],
+        options=[json_option(), *setting_options(concerned=("encryption_key",))],
         example="mimir rekey ~/.mimir/new.key --encryption-key ~/.mimir/secret.key --db memory.db",
     )
 

@@ -229,6 +229,12 @@ def test_copies_that_stay_readable_are_named(mimir: RunMimir, filled: str, folde
     )
 
 
+@pytest.mark.parametrize("word", ["seal", "unseal", "rekey", "backup", "restore"])
+def test_the_help_of_what_needs_a_key_names_its_flag(mimir: RunMimir, word: str) -> None:
+    shown = mimir(word, "--help").out
+    assert "--encryption-key" in shown[shown.index("Options:") :]
+
+
 # --- refused, with nothing changed
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from benchmarks.measure import resident_mb
 from mimir import Memory
+from mimir.crypto import write_key_file
 from tests.doubles import WordEmbedder
 from tests.faults.ledger import FORGOTTEN, Deed, body, losses, unsound
 from tests.faults.trials import Outcome
@@ -246,11 +247,17 @@ _READS: Final = frozenset({"counted", "journal", "state", "shared", "context", "
 """Steps for which a client needs no memories of its own."""
 
 
-def crowd(folder: Path, seconds: float, *, servers: int = SERVERS, embedding: str = "off") -> CrowdOutcome:
+def crowd(
+    folder: Path, seconds: float, *, servers: int = SERVERS, embedding: str = "off", sealed: bool = False
+) -> CrowdOutcome:
     """Let servers on one file work for some seconds beside maintenance, and check every account afterwards."""
-    path = folder / "crowd.db"
-    outcome = CrowdOutcome(suite=f"{servers} servers on one file")
-    with Memory.open(str(path), embedding="off") as memory:
+    path, key = folder / "crowd.db", ""
+    kind = f"{', sealed' if sealed else ''}{'' if embedding == 'off' else ', with vectors'}"
+    outcome = CrowdOutcome(suite=f"{servers} servers on one file{kind}")
+    if sealed:
+        key = str(folder / "key")
+        write_key_file(key)
+    with Memory.open(str(path), embedding="off", encryption_key=key) as memory:
         hub = memory.remember(HUB, HUB, {"content": "hub"}, always_on=True).id
         tally = memory.remember("counted", "tally", {"content": "tally"}, always_on=True).id
         shared = memory.remember("shared", "version", {"content": "first"}, always_on=True).id
@@ -259,7 +266,7 @@ def crowd(folder: Path, seconds: float, *, servers: int = SERVERS, embedding: st
         Client(
             (
                 *(sys.executable, "-m", "tests.faults.watched", str(report)),
-                *("--db", str(path), "--embedding", embedding if number < servers else "off"),
+                *("--db", str(path), "--embedding", embedding if number < servers else "off", "--encryption-key", key),
             )
         )
         for number, report in enumerate(reports)
@@ -285,7 +292,7 @@ def crowd(folder: Path, seconds: float, *, servers: int = SERVERS, embedding: st
         outcome.lost.append(f"the log grew to {outcome.log_mb:.0f} MB")
     if outcome.grown_mb > MOST_GROWN_MB and seconds >= SETTLED_S:
         outcome.lost.append(f"the memory of a server grew by {outcome.grown_mb:.0f} MB")
-    with Memory.open(str(path), embedder=WordEmbedder()) as memory:
+    with Memory.open(str(path), embedder=WordEmbedder(), encryption_key=key) as memory:
         for member in members:
             outcome.acknowledged += len(member.deeds)
             outcome.lost += losses(memory, member.deeds)

@@ -92,8 +92,9 @@ def test_an_older_server_refuses_what_a_newer_program_has_made_of_its_file(tmp_p
 
 
 @pytest.mark.slow
-def test_eight_servers_lose_no_update_and_no_reader_waits_for_a_lock(tmp_path: Path) -> None:
-    outcome = crowd(tmp_path, 4.0)
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
+def test_eight_servers_lose_no_update_and_no_reader_waits_for_a_lock(tmp_path: Path, *, sealed: bool) -> None:
+    outcome = crowd(tmp_path, 4.0, sealed=sealed)
     assert_nothing_lost(outcome, 8)
     assert outcome.upkeeps >= 7
     assert outcome.acknowledged > 100

@@ -82,7 +82,7 @@ class Image:
         return bytes(content)
 
 
-_CIPHERS: Final = "multipleciphers-"
+CIPHERS: Final = "multipleciphers-"
 """What stands before the name of a file system when its files are encrypted."""
 
 _disks: list[Disk] = []
@@ -96,7 +96,7 @@ class Disk(apsw.VFS):
     """
 
     def __init__(self, fault: Fault | None = None, *, recording: bool = False) -> None:
-        self.base: Final = apsw.vfs_names()[0].removeprefix(_CIPHERS)
+        self.base: Final = apsw.vfs_names()[0].removeprefix(CIPHERS)
         self.name: Final = f"faulty{len(_disks)}"
         _disks.append(self)
         self.fault = fault
@@ -110,7 +110,7 @@ class Disk(apsw.VFS):
 
     def __enter__(self) -> Self:
         """Let connections be opened on this disk, and return it."""
-        vfs = _CIPHERS + self.name
+        vfs = CIPHERS + self.name
         apsw.Connection = partial(_CONNECTION, vfs=vfs)  # type: ignore[assignment,misc]  # where all look it up
         return self
 

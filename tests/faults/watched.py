@@ -11,13 +11,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
 from mimir.cli import serve
 from mimir.server.dispatch import Dispatcher
+from tests.faults.vfs import CIPHERS
+
+_NAME: Final = "watched"
 
 _waited = threading.local()
 
@@ -27,10 +31,10 @@ def _add(seconds: float) -> None:
 
 
 class Sleeps(apsw.VFS):
-    """The default file system, with SQLite's own pauses counted."""
+    """The default file system, with SQLite's own pauses counted; it stands below the encryption of pages."""
 
     def __init__(self) -> None:
-        super().__init__("watched", apsw.vfs_names()[0], makedefault=True)
+        super().__init__(_NAME, apsw.vfs_names()[0].removeprefix(CIPHERS))
 
     def xSleep(self, microseconds: int) -> int:  # noqa: N802 - SQLite's name
         """Pause."""
@@ -100,17 +104,18 @@ def main() -> int:
         sleep(seconds)
 
     # What is put in place does the same as what it replaces, and counts.
+    sleeps = Sleeps()
     for place, name, counting in (
+        (apsw, "Connection", partial(apsw.Connection, vfs=CIPHERS + _NAME)),
         (time, "sleep", counted_sleep),
         (threading, "RLock", lambda: Turn(make_rlock)),
         (serve, "Dispatcher", Watched),
     ):
         setattr(place, name, counting)
-    sleeps = Sleeps()
-    try:
-        return serve.serve(sys.argv[2:])
-    finally:
-        sleeps.unregister()
+    status = serve.serve(sys.argv[2:])
+    # Not sooner: until then SQLite asks it to sleep.
+    del sleeps
+    return status
 
 
 if __name__ == "__main__":
