@@ -69,9 +69,38 @@ OPTIONS: Final = (
         "embedding",
         str,
         "bundled",
-        "Where vectors come from: the bundled model, or off for keyword recall only.",
+        "Where vectors come from: the bundled model unless another is set, or off for keyword recall only.",
         "MIMIR_EMBEDDING",
         ("bundled", "off"),
+    ),
+    Option(
+        "embedding_endpoint",
+        str,
+        "",
+        "URL of an embedding model to use in place of the bundled one: OpenAI-compatible with /v1 in it, else Ollama.",
+        "MIMIR_EMBEDDING_ENDPOINT",
+    ),
+    Option(
+        "embedding_model",
+        str,
+        "",
+        "Name of the model at that endpoint (nomic-embed-text when empty); without an endpoint a folder, or the ONNX"
+        " file in it, with a model and its tokenizer.json.",
+        "MIMIR_EMBEDDING_MODEL",
+    ),
+    Option(
+        "embedding_api_key",
+        str,
+        "",
+        "Its key, if it asks for one; empty: the language model's, when both are at one address.",
+        "MIMIR_EMBEDDING_API_KEY",
+    ),
+    Option(
+        "embedding_timeout_secs",
+        int,
+        30,
+        "How long one batch of texts may take there, in seconds.",
+        "MIMIR_EMBEDDING_TIMEOUT_SECS",
     ),
     Option("agent_id", str, "", "Who the caller is, for private memories.", "MIMIR_AGENT_ID"),
     Option(
@@ -192,7 +221,7 @@ OPTIONS: Final = (
 )
 
 _BY_FIELD: Final = {option.field: option for option in OPTIONS}
-_SECRETS: Final = ("llm_api_key", "mcp_token", "web_auth_token")
+_SECRETS: Final = ("llm_api_key", "embedding_api_key", "mcp_token", "web_auth_token")
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
 
@@ -205,6 +234,10 @@ class Settings(NamedTuple):
     encryption_key: str
     encryption_scope: str
     embedding: str
+    embedding_endpoint: str
+    embedding_model: str
+    embedding_api_key: str
+    embedding_timeout_secs: int
     agent_id: str
     dedup: str
     secrets: str

@@ -38,6 +38,12 @@ EMBED_BATCH: Final = 32
 
 LEASE_MS: Final = 60_000
 
+RETRY_DELAY_S: Final = 60.0
+"""How long after an embedder failed the background thread tries again, in seconds."""
+
+CLOSE_PATIENCE_S: Final = 10.0
+"""How long the end waits for the background thread, in seconds: an embedding service may not answer."""
+
 LOCK_PATIENCE_S: Final = 0.05
 """How long upkeep, and what a read would like to write, wait for the write lock, in seconds; it is tried again."""
 
@@ -75,6 +81,7 @@ class Engine:
         self._fold_at: float | None = None
         self._worker: threading.Thread | None = None
         self._closing = False
+        self._abandoned = False
         self._embedding = threading.Lock()
         self._ready: list[tuple[int, Sequence[int], NDArray[np.float32]]] = []
         _open_engines.add(self)
@@ -91,7 +98,7 @@ class Engine:
         """Open the store at ``db``, or at the default place, and return the engine on it.
 
         ``settings`` are fields of `mimir.config.Settings`; what is not given comes from the environment or the
-        defaults. ``clock`` and ``embedder`` replace the system's clock and the bundled model.
+        defaults. ``clock`` and ``embedder`` replace the system's clock and the embedding model of the settings.
 
         Raises:
             InvalidInput: a setting is not valid.
@@ -99,14 +106,12 @@ class Engine:
             Busy: another process holds it too long.
         """
         resolved = load_settings(db=db, **settings)
-        store = open_store(resolved)
         reason = ""
         if embedder is None:
-            from mimir.embedding import load_embedder, why_unavailable
+            from mimir.embedding import open_embedder
 
-            reason = "embedding is switched off" if resolved.embedding == "off" else why_unavailable() or ""
-            embedder = None if reason else load_embedder()
-        return cls(resolved, store, clock or SystemClock(), embedder, reason)
+            embedder, reason = open_embedder(resolved)
+        return cls(resolved, open_store(resolved), clock or SystemClock(), embedder, reason)
 
     def __enter__(self) -> Self:
         """Return the engine itself."""
@@ -124,7 +129,8 @@ class Engine:
             self._closing = True
             self._wake.notify_all()
         if self._worker is not None:
-            self._worker.join()
+            self._worker.join(CLOSE_PATIENCE_S)
+            self._abandoned = self._worker.is_alive()
         try:
             self.flush_uses()
             self._store_ready()
@@ -148,6 +154,11 @@ class Engine:
             raise
         if self._fold_at is None and self.store.log_size() > LONGEST_LOG_BYTES:
             self._note_long_log(0.0)
+
+    @property
+    def has_bundled_scale(self) -> bool:
+        """Tell whether cosines may be compared with what was measured on the bundled model."""
+        return not (self.settings.embedding_endpoint or self.settings.embedding_model)
 
     def require_embedder(self) -> Embedder:
         """Return the embedder.
@@ -227,6 +238,18 @@ class Engine:
         with self.store.waiting_at_most(LOCK_PATIENCE_S):
             return self._embed_until(time.monotonic() + budget_s)
 
+    def embed_batch(self, *, leased: bool = False) -> int:
+        """Embed the newest that wait, at most `EMBED_BATCH` passages, and return how many.
+
+        With ``leased`` also those that another process has taken, which may have been stopped.
+
+        Raises:
+            Unavailable: there is no embedder, or it fails.
+            Busy: others hold the store for too long.
+        """
+        with self._embedding:
+            return self._embed_batch(leased=leased)
+
     def _embed_until(self, until: float | None) -> int:
         done = 0
         while until is None or time.monotonic() < until:
@@ -243,19 +266,24 @@ class Engine:
             done += embedded
         return done
 
-    def _embed_batch(self) -> int:
+    def _embed_batch(self, *, leased: bool = False) -> int:
         self._store_ready()
         embedder = self.require_embedder()
         model = self.store.model_number(embedder.model_id, embedder.dimensions)
         now = self.clock.now_ms()
+        until = now + LEASE_MS
         with self.store.writing():
-            leased = self.store.lease_pending(EMBED_BATCH, now, now + LEASE_MS)
-        if not leased:
+            passages = self.store.lease_pending(EMBED_BATCH, until if leased else now, until)
+        if not passages:
             return 0
-        texts = self.passage_texts(leased, titled=True)
-        self._ready.append((model, leased, embedder.embed([texts.get(passage, "") for passage in leased])))
+        texts = self.passage_texts(passages, titled=True)
+        vectors = embedder.embed([texts.get(passage, "") for passage in passages])
+        if self._abandoned:
+            # The store is closed; what was leased is free again when its lease ends.
+            return 0
+        self._ready.append((model, passages, vectors))
         self._store_ready()
-        return len(leased)
+        return len(passages)
 
     def _store_ready(self) -> None:
         """Store the vectors that are made; those that cannot be stored now are kept for the next turn."""
@@ -354,6 +382,8 @@ class Engine:
                     self.note_pending()
             except MimirError as error:
                 self.worker_failure = error
+                if embed and isinstance(error, Unavailable):
+                    self._embed_at = time.monotonic() + RETRY_DELAY_S
 
 
 def text_of(entity: Entity) -> str:

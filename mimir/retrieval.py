@@ -46,6 +46,10 @@ MAXIMUM_LIMIT: Final = 1_000
 MAXIMUM_OFFSET: Final = 10_000
 EVIDENCE_CHARACTERS: Final = 600
 
+_FOREIGN_VECTORS: Final = (
+    "some memories have vectors of another model and are found by their words only;"
+    " mimir embed --all has their vectors made anew"
+)
 _PREFIX_SHARE: Final = 0.5
 _BOOKED_FROM: Final = 3
 _LONGEST_SUBSTRING: Final = 1_000
@@ -74,13 +78,17 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class Arms(Struct, kw_only=True):
-    """What the arms found: per owner the corrected score, the best passage and the raw score."""
+    """What the arms found: per owner the corrected score, the best passage and the raw score.
+
+    ``whole`` is about the keyword score of a passage that holds the whole query, ``best_keyword`` the best there is.
+    """
 
     keyword: dict[int, float] = msgspec.field(default_factory=dict)
     cosine: dict[int, float] = msgspec.field(default_factory=dict)
     passages: dict[int, int] = msgspec.field(default_factory=dict)
     raw: dict[int, dict[str, float]] = msgspec.field(default_factory=dict)
     whole: float = 0.0
+    best_keyword: float = 0.0
     counts: dict[str, int] = msgspec.field(default_factory=dict)
     notes: dict[str, None] = msgspec.field(default_factory=dict)
 
@@ -89,6 +97,8 @@ class Arms(Struct, kw_only=True):
         into = self.keyword if name == "keyword" else self.cosine
         correct = fusion.corrected_keyword if name == "keyword" else fusion.corrected_cosine
         for candidate in candidates:
+            if name == "keyword":
+                self.best_keyword = max(self.best_keyword, candidate.score)
             score = correct(candidate.score, candidate.passages)
             owner = candidate.owner
             if score > into.get(owner, -math.inf):
@@ -120,7 +130,7 @@ class Ranking(Struct, kw_only=True):
     exact: set[int] = msgspec.field(default_factory=set)
     counts: dict[str, int] = msgspec.field(default_factory=dict)
     notes: dict[str, None] = msgspec.field(default_factory=dict)
-    best_cosine: float | None = None
+    off_topic: bool = False
 
 
 def recall(engine: Engine, request: Request) -> Recalled:
@@ -138,16 +148,17 @@ def recall(engine: Engine, request: Request) -> Recalled:
         if request.expansion_variants is not None:
             raise InvalidInput("Query expansion requires at least one token.", hint="Give a query.")
         return _browse(engine, request)
-    mode, degraded = _resolve_mode(engine, request)
-    vector, pending = None, 0
-    if mode != "fts5":
-        try:
-            pending = _drain(engine)
+    vector, pending, foreign = None, 0, False
+    try:
+        mode, degraded, foreign = _resolve_mode(engine, request)
+        if mode != "fts5":
+            # The question first: an embedder that cannot answer it is not asked for what waits.
             vector = engine.require_embedder().embed([query.exact])[0]
-        except Unavailable as error:
-            if mode == "dense":
-                raise
-            mode, degraded = "fts5", f"keyword recall only: {error.message}"
+            pending = _drain(engine)
+    except Unavailable as error:
+        if request.mode == "dense":
+            raise
+        mode, degraded = "fts5", f"keyword recall only: {error.message}"
     with engine.store.reading():
         ranking = _ranked(engine, request, query, vector, mode)
         page = ranking.order[request.offset : request.offset + request.limit]
@@ -156,7 +167,8 @@ def recall(engine: Engine, request: Request) -> Recalled:
     if request.reinforce and not _is_timed(request):
         engine.note_uses(page)
     hits = _hits(engine, request, ranking, page, entities, evidence)
-    off_topic = ranking.best_cosine is not None and ranking.best_cosine < fusion.LOW_RELEVANCE_COSINE
+    # The thresholds are those of the bundled model; with only a part of the vectors, nothing can be said either.
+    off_topic = ranking.off_topic and engine.has_bundled_scale and not foreign
     return Recalled(
         items=hits,
         total=len(hits),
@@ -218,31 +230,35 @@ def _rank_pool(
         exact=exact,
         counts=arms.counts,
         notes=arms.notes,
-        best_cosine=best_cosine,
+        off_topic=fusion.is_off_topic(best_cosine, arms.best_keyword / (arms.whole or 1.0)),
     )
 
 
-def _resolve_mode(engine: Engine, request: Request) -> tuple[str, str]:
+def _resolve_mode(engine: Engine, request: Request) -> tuple[str, str, bool]:
+    """Return the mode, what it lacks in words, and whether some vectors are of another model.
+
+    Raises:
+        Unavailable: mode dense, and there is no embedder; or it cannot be reached to tell which vectors are its own.
+    """
     asked = request.mode
-    if asked == "dense":
-        engine.require_embedder()
-        return "dense", ""
-    if asked not in ("", "hybrid"):
-        return "fts5", ""
-    if engine.embedder is None:
-        return "fts5", f"keyword recall only: {engine.no_embedder}"
-    if engine.store.has_pending() or engine.store.has_vectors(engine.embedder.model_id):
-        return "hybrid", ""
-    foreign = engine.store.has_vectors_beside(engine.embedder.model_id)
-    note = "the vectors are of another model; mimir_reindex has them made anew" if foreign else ""
-    return "hybrid" if asked else "fts5", note
+    if asked not in ("", "hybrid", "dense"):
+        return "fts5", "", False
+    if engine.embedder is None and asked != "dense":
+        return "fts5", f"keyword recall only: {engine.no_embedder}", False
+    model = engine.require_embedder().model_id
+    foreign = engine.store.has_vectors_beside(model)
+    note = _FOREIGN_VECTORS if foreign else ""
+    if asked or engine.store.has_pending() or engine.store.has_vectors(model):
+        return asked or "hybrid", note, foreign
+    return "fts5", note, foreign
 
 
 def _drain(engine: Engine) -> int:
     if not engine.store.has_pending() or engine.settings.read_only:
         return engine.store.count_pending()
-    # A store that cannot be written now can still be searched; what waits goes on waiting.
-    with suppress(Busy, StorageFailure):
+    # A store that cannot be written now, or an embedder that fails now, does not keep what there is from being
+    # searched; what waits goes on waiting.
+    with suppress(Busy, StorageFailure, Unavailable):
         engine.embed_pending(DRAIN_S)
     left = engine.store.count_pending()
     if left:

@@ -1,4 +1,4 @@
-"""A language model's server on this machine, which speaks both protocols and says what it is told to."""
+"""A language model's server on this machine, which speaks both protocols and says what it is told to; it embeds too."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.doubles import WordEmbedder
 
 Reply = Callable[["Handler"], None]
 
@@ -46,6 +48,7 @@ class ModelServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.answer = "We chose SQLite [database]."
+        self.embedder = WordEmbedder()
         self.requests: list[tuple[str, dict[str, str], Any]] = []
         self.reply: Reply = self.say
         self.released = threading.Event()
@@ -55,10 +58,23 @@ class ModelServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def say(self, handler: Handler) -> None:
-        message: dict[str, Any] = {"response": self.answer}
-        if "/v1/" in handler.path:
-            message = {"choices": [{"message": {"role": "assistant", "content": self.answer}}]}
+        asked = self.requests[-1][2]
+        if handler.path.endswith(("/api/embed", "/embeddings")):
+            handler.send(200, json.dumps(self.embedded(handler.path, asked["input"])).encode())
+            return
+        said = {"role": "assistant", "content": self.answer}
+        message: dict[str, Any] = {"choices": [{"message": said}]}
+        if handler.path.endswith(("/api/chat", "/api/generate")):
+            message = {"message": said} if handler.path.endswith("chat") else {"response": self.answer}
         handler.send(200, json.dumps(message).encode())
+
+    def embedded(self, path: str, texts: list[str]) -> dict[str, Any]:
+        vectors = self.embedder.embed(texts).tolist()
+        if path.endswith("/api/embed"):
+            return {"model": "m", "embeddings": vectors}
+        # In no order: the index tells.
+        rows = [{"object": "embedding", "index": place, "embedding": one} for place, one in enumerate(vectors)]
+        return {"object": "list", "data": rows[::-1]}
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Print nothing: clients of these tests leave early on purpose."""

@@ -26,9 +26,9 @@ from mimir.cli.keys import readable_copies
 from mimir.cli.matrix import Answered, Connection, ask, connections, is_ours
 from mimir.cli.output import as_commands, console, distance, print_json, size, table
 from mimir.config import IS_WINDOWS, DefaultStore, Settings, default_store, is_store_named, load_settings, option
-from mimir.embedding import load_embedder, why_unavailable
-from mimir.embedding.bundled import verify_model
-from mimir.errors import MimirError, StorageFailure, Unavailable
+from mimir.embedding import open_embedder
+from mimir.embedding.bundled import BundledEmbedder, verify_model
+from mimir.errors import MimirError
 from mimir.memory import Memory
 
 if TYPE_CHECKING:
@@ -219,16 +219,18 @@ def _model(settings: Settings) -> Iterator[Check]:
             hint=f"Leave out --embedding off, and {option('embedding').environment}.",
         )
         return
-    reason = why_unavailable()
-    if reason is not None:
-        yield Check(name="model", status="warn", detail=reason, hint="Recall by words works.")
-        return
     try:
-        verify_model()
-        yield Check(name="model files", status="ok", detail="every file has its sha256")
+        embedder, reason = open_embedder(settings)
+        if embedder is None:
+            yield Check(name="model", status="warn", detail=reason, hint="Recall by words works.")
+            return
+        bundled = type(embedder) is BundledEmbedder
+        if bundled:
+            verify_model()
+            yield Check(name="model files", status="ok", detail="every file has its sha256")
         started = time.perf_counter()
-        one, other, foreign = load_embedder().embed([*_ALIKE, _FOREIGN])
-    except (StorageFailure, Unavailable) as error:
+        one, other, foreign = embedder.embed([*_ALIKE, _FOREIGN])
+    except MimirError as error:
         yield _failed("model", error)
         return
     took = (time.perf_counter() - started) * 1000
@@ -236,11 +238,18 @@ def _model(settings: Settings) -> Iterator[Check]:
     sane = alike - apart >= _LEAST_MARGIN and abs(float(one @ one) - 1) < 1e-3  # noqa: PLR2004 - a unit vector
     yield Check(
         name="model",
-        status="ok" if sane else "fail",
+        status="ok" if sane else "fail" if bundled else "warn",
         detail=(
-            f"loaded and answered in {took:.0f} ms; two sentences of one meaning {alike:.2f}, of another {apart:.2f}"
+            f"{embedder.model_id} answered in {took:.0f} ms;"
+            f" two sentences of one meaning {alike:.2f}, of another {apart:.2f}"
         ),
-        hint="" if sane else "Install again: pip install --force-reinstall mimir-local onnxruntime",
+        hint=(
+            ""
+            if sane
+            else "Install again: pip install --force-reinstall mimir-local onnxruntime"
+            if bundled
+            else "This model hardly tells meanings apart: compare it with the bundled one."
+        ),
     )
 
 

@@ -89,10 +89,10 @@ class Root(click.Group):
             _, module, function = _OWN[cmd_name]
             own: click.Command = getattr(importlib.import_module(module), function)()
             return own
-        if cmd_name == "context":
-            from mimir.cli.hooks import context_command
-
-            return context_command()
+        if cmd_name in _EXTENDED:
+            module, function = _EXTENDED[cmd_name]
+            extended: click.Command = getattr(importlib.import_module(module), function)()
+            return extended
         name = cmd_name.replace("-", "_")
         entry = self.entries.get(name)
         return None if entry is None or cmd_name != name.replace("_", "-") else operation_command(name, entry)
@@ -171,3 +171,9 @@ _OWN: Final = {
     "state-digest": ("Scripts and hosts", "mimir.cli.maintenance", "digest_command"),
 }
 """The commands that are no operations: heading, and the function that makes each, imported when it is asked for."""
+
+_EXTENDED: Final = {
+    "context": ("mimir.cli.hooks", "context_command"),
+    "embed": ("mimir.cli.embedding", "embed_command"),
+}
+"""The commands of operations that take more than the tool does."""

@@ -22,8 +22,6 @@ WITHOUT_EFFECT: Final = frozenset({"--mcp"})
 
 NOT_YET: Final = frozenset(
     {
-        "--embedding-endpoint",
-        "--embedding-model",
         "--workspace-token",
     }
 )
@@ -47,6 +45,7 @@ def serve(arguments: Iterable[str], *, web_only: bool = False, announced: Callab
         dispatcher = Dispatcher(settings)
         configure_log(settings)
         check_key(settings)
+        check_models(settings)
         if settings.web:
             check_exposure(settings, mcp=settings.transport != "stdio", web=True)
     except MimirError as error:
@@ -97,6 +96,22 @@ def read_flags(arguments: Iterable[str]) -> dict[str, object]:
             kind = "option" if argument.startswith("-") else "argument"
             raise InvalidInput(f"serve knows no {kind} {argument!r}.", hint="Run: mimir serve --help")
     return flags
+
+
+def check_models(settings: Settings) -> None:
+    """See that the models that the settings name can be asked for, as far as nothing is loaded or sent.
+
+    Raises:
+        InvalidInput: an endpoint is no HTTP address, a key can be none, or there is no model where one is named.
+    """
+    if settings.embedding_endpoint or settings.embedding_model:
+        from mimir.embedding import open_embedder
+
+        open_embedder(settings)
+    if settings.llm_endpoint and not settings.offline:
+        from mimir.llm import open_llm
+
+        open_llm(settings, "mimir_ask")
 
 
 def check_key(settings: Settings) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from mimir.config import forbid_telemetry
+from mimir.config import expand, forbid_telemetry
 from mimir.embedding import MODEL_FOLDER, RESTORE, why_unavailable
-from mimir.errors import StorageFailure, Unavailable
+from mimir.errors import InvalidInput, StorageFailure, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
     from tokenizers import Tokenizer
 
-__all__ = ["BundledEmbedder", "verify_model"]
+__all__ = ["BundledEmbedder", "LocalEmbedder", "verify_model"]
 
 MODEL_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
@@ -36,6 +36,9 @@ READ_CHARACTERS = 20_000
 
 CACHED_QUERIES = 256
 
+LOCAL_WORD_PIECES = 256
+"""How much of a text a model on this machine reads when its tokenizer does not say."""
+
 
 class ModelDescription(msgspec.Struct, frozen=True, kw_only=True):
     """What the model folder says about itself."""
@@ -47,10 +50,11 @@ class ModelDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoadedModel(NamedTuple):
-    """Tokenizer and network, ready to run; both may be used by several threads at once."""
+    """Tokenizer and network, ready to run by several threads at once; how much the tokenizer's file lets them read."""
 
     tokenizer: Tokenizer
     session: InferenceSession
+    word_pieces: int
 
 
 class BundledEmbedder:
@@ -64,6 +68,7 @@ class BundledEmbedder:
         reason = why_unavailable()
         if reason is not None:
             raise Unavailable(f"The bundled embedder cannot work: {reason}", hint="Search by keyword works without it.")
+        self._path = os.path.join(MODEL_FOLDER, MODEL_FILE)
         self._description = read_description()
         self._threads = threads or default_threads()
         self._embed_query = functools.lru_cache(maxsize=CACHED_QUERIES)(self._embed_one)
@@ -104,7 +109,7 @@ class BundledEmbedder:
     def _embed_many(self, texts: Sequence[str]) -> NDArray[np.float32]:
         import numpy as np
 
-        tokenizer, session = self._model()
+        tokenizer, session, _ = self._model()
         limit = self._description.max_word_pieces
         pieces = [cut(encode(tokenizer, text), limit) for text in texts]
         vectors = np.empty((len(texts), self.dimensions), np.float32)
@@ -115,21 +120,79 @@ class BundledEmbedder:
             for row, index in enumerate(batch):
                 input_ids[row, : len(pieces[index])] = pieces[index]
                 attention_mask[row, : len(pieces[index])] = 1
-            feed = {"input_ids": input_ids, "attention_mask": attention_mask}
-            (vectors[batch],) = session.run(None, feed)
+            vectors[batch] = self._run(session, input_ids, attention_mask)
         return vectors
+
+    def _run(
+        self, session: InferenceSession, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        (vectors,) = session.run(None, {"input_ids": input_ids, "attention_mask": attention_mask})
+        return vectors  # type: ignore[no-any-return]  # the runtime ships no types
 
     def _model(self) -> LoadedModel:
         with _loading:
-            return load_model(self._threads)
+            return load_model(self._path, self._threads)
+
+
+class LocalEmbedder(BundledEmbedder):
+    """Embeds with another model of the same kind that lies on this machine: an ONNX file, tokenizer.json beside it.
+
+    Its vectors are pooled by their mean when the network does not pool them itself. The model's id holds its sha256,
+    so that another file under the same name is another model.
+    """
+
+    def __init__(self, path: str, *, threads: int | None = None) -> None:
+        path = os.path.abspath(expand(path))
+        file = path if path.endswith(".onnx") else os.path.join(path, MODEL_FILE)
+        for needed in (file, os.path.join(os.path.dirname(file), TOKENIZER_FILE)):
+            if not os.path.isfile(needed):
+                raise InvalidInput(
+                    f"--embedding-model: there is no file {needed}.",
+                    hint="Name a folder with model.onnx and tokenizer.json, or the ONNX file in it; nothing is"
+                    " downloaded. For a model at a service set --embedding-endpoint too.",
+                )
+        self._path = file
+        self._threads = threads or default_threads()
+        self._embed_query = functools.lru_cache(maxsize=CACHED_QUERIES)(self._embed_one)
+
+    @functools.cached_property
+    def _description(self) -> ModelDescription:  # type: ignore[override]  # read when it is first needed
+        import hashlib
+
+        _, session, limit = self._model()
+        with open(self._path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        dimensions = session.get_outputs()[0].shape[-1]
+        if not isinstance(dimensions, int):
+            raise Unavailable(
+                f"{self._path} does not say how long its vectors are.",
+                hint="Export the model with a fixed hidden size.",
+            )
+        name = os.path.basename(os.path.dirname(self._path))
+        return ModelDescription(
+            model_id=f"{name}/{dimensions}/{digest[:12]}", dimensions=dimensions, max_word_pieces=limit, sha256={}
+        )
+
+    def _run(
+        self, session: InferenceSession, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        import numpy as np
+
+        feed = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": np.zeros_like(input_ids)}
+        taken = {one.name for one in session.get_inputs()}
+        output = session.run(None, {name: value for name, value in feed.items() if name in taken})[0]
+        if output.ndim == 3:  # noqa: PLR2004 - a vector for each word piece
+            output = (output * attention_mask[:, :, None]).sum(axis=1)
+        normalised: NDArray[np.float32] = output / np.linalg.norm(output, axis=1, keepdims=True)
+        return normalised
 
 
 _loading = threading.Lock()
 
 
 @functools.cache
-def load_model(threads: int) -> LoadedModel:
-    """Read tokenizer and network; call with the loading lock held, so that it happens once.
+def load_model(path: str, threads: int) -> LoadedModel:
+    """Read a network and the tokenizer beside it; call with the loading lock held, so that it happens once.
 
     Raises:
         Unavailable: a file is missing or the runtime refuses the model.
@@ -147,17 +210,18 @@ def load_model(threads: int) -> LoadedModel:
 
     onnxruntime.disable_telemetry_events()
     try:
-        tokenizer = tokenizers.Tokenizer.from_file(os.path.join(MODEL_FOLDER, TOKENIZER_FILE))
-        session = onnxruntime.InferenceSession(
-            os.path.join(MODEL_FOLDER, MODEL_FILE),
-            session_options(threads),
-            providers=["CPUExecutionProvider"],
-        )
+        tokenizer = tokenizers.Tokenizer.from_file(os.path.join(os.path.dirname(path), TOKENIZER_FILE))
+        session = onnxruntime.InferenceSession(path, session_options(threads), providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise Unavailable(f"The bundled model in {MODEL_FOLDER} cannot be loaded: {error}", hint=REINSTALL) from error
+        bundled = path.startswith(MODEL_FOLDER)
+        raise Unavailable(
+            f"The {'bundled ' * bundled}model in {os.path.dirname(path)} cannot be loaded: {error}",
+            hint=REINSTALL if bundled else "Name another with --embedding-model.",
+        ) from error
+    limit = (tokenizer.truncation or {}).get("max_length", LOCAL_WORD_PIECES)
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return LoadedModel(tokenizer, session)
+    return LoadedModel(tokenizer, session, limit)
 
 
 def session_options(threads: int) -> SessionOptions:

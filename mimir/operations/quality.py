@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from mimir.drafts import VISIBILITIES, check_period, make_draft, screened, screened_all
 from mimir.engine import Engine
-from mimir.errors import Busy, Conflict, InvalidInput, NotFound, StorageFailure
+from mimir.errors import Busy, Conflict, InvalidInput, NotFound, StorageFailure, Unavailable
 from mimir.journaling import append_event
 from mimir.model import RETIRED_STATUSES, Entity, Filter, Stored, is_live
 from mimir.operation import Doc, check_texts, operation, read_value
@@ -417,15 +417,17 @@ def _find_conflicts(
     embedder = engine.embedder
     if embedder is not None and engine.store.has_pending() and not engine.settings.read_only:
         # What cannot be embedded now is compared by its words.
-        with suppress(Busy, StorageFailure):
+        with suppress(Busy, StorageFailure, Unavailable):
             engine.embed_pending(_DRAIN_S)
     filter_ = Filter(category=category, caller=engine.settings.agent_id)
     with engine.store.reading():
         numbers = engine.store.recently_used(filter_, WINDOW, offset)
         stored = engine.store.load(numbers)
         vectors = None
-        if embedder is not None and (model := engine.store.known_model(embedder.model_id)) is not None:
-            vectors = engine.store.first_vectors(model, embedder.dimensions, numbers)
+        # The same of an embedder that cannot be reached.
+        with suppress(Unavailable):
+            if embedder is not None and (model := engine.store.known_model(embedder.model_id)) is not None:
+                vectors = engine.store.first_vectors(model, embedder.dimensions, numbers)
     window = [stored[number] for number in numbers]
     memories = [read_memory(one.entity) for one in window]
     if vectors is None:

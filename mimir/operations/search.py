@@ -9,9 +9,10 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from mimir.engine import Engine, text_of
-from mimir.errors import InvalidInput, NotFound
+from mimir.errors import InvalidInput, NotFound, Unavailable
 from mimir.model import Entity, Filter, Fusion, Hit, Recalled
 from mimir.operation import Doc, check_texts, operation
+from mimir.progress import report
 from mimir.recording import find_one
 from mimir.retrieval import MAXIMUM_LIMIT, MAXIMUM_OFFSET, Request, as_hit
 from mimir.retrieval import recall as run_recall
@@ -36,7 +37,7 @@ OfAgent = Annotated[str | None, Doc("Only of this agent.")]
 
 
 class Embedded(Struct, frozen=True, kw_only=True):
-    """How many entities got a vector, and in batch mode what went wrong for which."""
+    """How many entities got a vector, or passages of them when all are embedded; in batch mode what went wrong."""
 
     embedded: int
     id: str | UnsetType = UNSET
@@ -279,6 +280,29 @@ def embed(
         raise NotFound(f"entity not found: {category}/{key}", hint="Take both from an item of mimir_recall.")
     engine.embed_owner(stored.number, text)
     return Embedded(embedded=1, id=stored.entity.id, dimensions=embedder.dimensions, model=embedder.model_id)
+
+
+def embed_all(engine: Engine) -> Embedded:
+    """Embed every passage that has no vector of the present model; what was done before it is stopped stays done.
+
+    Raises:
+        Unavailable: no embedder works, or it fails; the message says how far it came.
+    """
+    embedder = engine.require_embedder()
+    model = engine.store.model_number(embedder.model_id, embedder.dimensions)
+    with engine.writing():
+        engine.store.make_foreign_pending(model)
+    waiting, done = engine.store.count_pending(), 0
+    try:
+        while step := engine.embed_batch(leased=True):
+            done += step
+            report(done, max(waiting, done))
+    except Unavailable as error:
+        raise Unavailable(
+            f"{error.message} Of {waiting} passages {done} were embedded; run the command again to go on.",
+            hint=error.hint,
+        ) from None
+    return Embedded(embedded=done, dimensions=embedder.dimensions, model=embedder.model_id)
 
 
 @operation(family=FAMILY, effect="read", title="Get Context Block", profile="core", example={"limit": 5})

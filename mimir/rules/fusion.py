@@ -22,9 +22,10 @@ NEIGHBOUR_SHARE: Final = 0.2
 COSINE_PASSAGE_PENALTY: Final = 0.02
 KEYWORD_PASSAGE_EXPONENT: Final = 0.2
 
-LOW_RELEVANCE_COSINE: Final = 0.3
-"""A best raw cosine below this marks the whole reply as probably off topic. On short memories 0.4, the value for long
-messages, marks a third of the answerable questions; this one 5 % of them and two thirds of the foreign ones."""
+OFF_TOPIC_COSINE: Final = 0.29
+OFF_TOPIC_COVERAGE: Final = 0.5
+"""A reply whose best cosine of the bundled model, and whose best share of the question's words, both lie below these
+is off topic. Chosen with `python -m benchmarks.asking`, whose figures stand in docs/llm.md."""
 
 NEAR_TIE: Final = 0.01
 """Weight of trust, and half of it of strength, when the caller gives none: enough to settle a near-tie."""
@@ -53,6 +54,15 @@ def whole_score(frequencies: Mapping[str, int], total: int) -> float:
     That is the sum of the words' inverse document frequencies, ln((N - n + 0.5) / (n + 0.5)) and at least 1e-6.
     """
     return sum(max(1e-6, math.log(max(total - n, 0) + 0.5) - math.log(n + 0.5)) for n in frequencies.values())
+
+
+def is_off_topic(best_cosine: float | None, coverage: float) -> bool:
+    """Tell whether a question is about something else than all that was found.
+
+    ``coverage`` is the best BM25 divided by that of a passage that holds the whole question. Without a cosine nothing
+    can be said.
+    """
+    return best_cosine is not None and best_cosine < OFF_TOPIC_COSINE and coverage < OFF_TOPIC_COVERAGE
 
 
 def fuse_scores(keyword: Mapping[int, float], cosine: Mapping[int, float], whole: float = 0.0) -> dict[int, float]:

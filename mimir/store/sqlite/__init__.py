@@ -86,6 +86,7 @@ class SqliteStore(
             ) from error
         self.path = path
         self._index_lock = threading.Lock()
+        self._seen_own: dict[int | None, int] = {}
         open_database = partial(
             Database,
             path,

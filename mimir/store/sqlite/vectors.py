@@ -99,6 +99,7 @@ class VectorRows(PassageRows):
 
     _index: SignIndex | None = None
     _index_lock: threading.Lock
+    _seen_own: dict[int | None, int]
 
     def model_number(self, name: str, dimensions: int) -> int:
         """Return the number under which a model's vectors are kept, registering it on first use."""
@@ -175,17 +176,24 @@ class VectorRows(PassageRows):
 
     def has_vectors(self, model_name: str) -> bool:
         """Tell whether any vector of this model is stored."""
-        return bool(
-            self.database.execute(
-                "SELECT EXISTS (SELECT 1 FROM vectors v JOIN models m ON m.number = v.model WHERE m.name = ?)",
-                (model_name,),
-            ).get
-        )
+        # From the newest on: a model that is in use has its vectors there.
+        sql = "SELECT EXISTS (SELECT 1 FROM vectors WHERE model = ? ORDER BY sequence DESC)"
+        model = self.known_model(model_name)
+        return model is not None and bool(self.database.execute(sql, (model,)).get)
 
     def has_vectors_beside(self, model_name: str) -> bool:
         """Tell whether any vector of another model is stored."""
-        sql = "SELECT EXISTS (SELECT 1 FROM vectors v JOIN models m ON m.number = v.model WHERE m.name <> ?)"
-        return bool(self.database.execute(sql, (model_name,)).get)
+        if not self.database.execute("SELECT EXISTS (SELECT 1 FROM models WHERE name <> ?)", (model_name,)).get:
+            return False
+        # Sequence numbers only grow, so what was once seen to be of one model need not be looked at again.
+        model, newest = self.known_model(model_name), self._newest_sequence()
+        sql = "SELECT sequence FROM vectors WHERE sequence > ? AND model IS NOT ? ORDER BY sequence LIMIT 1"
+        found = self.database.execute(sql, (self._seen_own.get(model, 0), model)).fetchone()
+        self._seen_own[model] = newest if found is None else found[0] - 1
+        return found is not None
+
+    def _newest_sequence(self) -> int:
+        return int(self.database.execute("SELECT coalesce(max(sequence), 0) FROM vectors").get)
 
     def nearest(self, model: int, query: NDArray[np.float32], filter_: Filter, limit: int) -> list[Candidate]:
         """Return the passages whose vectors have the greatest cosine to ``query``, of entities that pass a filter."""
@@ -234,7 +242,7 @@ class VectorRows(PassageRows):
             return self._index
 
     def _refresh(self, index: SignIndex) -> None:
-        newest = self.database.execute("SELECT coalesce(max(sequence), 0) FROM vectors").get
+        newest = self._newest_sequence()
         if newest <= index.last:
             return
         rows = self.database.execute(
