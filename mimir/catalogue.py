@@ -26,6 +26,7 @@ OPERATION_MODULES: Final = (
     "entities",
     "search",
     "ai",
+    "asking",
     "ingestion",
     "graph",
     "journal",

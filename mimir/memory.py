@@ -6,6 +6,7 @@ from mimir import journaling, recording
 from mimir.engine import Engine
 from mimir.operations import (
     ai,
+    asking,
     entities,
     erasure,
     graph,
@@ -45,7 +46,7 @@ class Memory(Engine):
     context = search.context
 
     extract = ai.extract
-    ask = ai.ask
+    ask = asking.ask
     ingest = ingestion.ingest
     ingest_file = ingestion.ingest_file
 

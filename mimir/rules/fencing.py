@@ -81,9 +81,10 @@ def context_line(
     )
 
 
-def source(key: str, text: str) -> str:
+def source(key: str, text: str, about: str = "") -> str:
     """Return a memory as a part of a question to a model: only its first line begins at the margin."""
-    return f"[key: {one_line(key)}] " + visible(text).replace("\n", "\n    ")
+    start = f"({about})\n    " if about else ""
+    return f"[key: {one_line(key)}] {start}" + visible(text).replace("\n", "\n    ")
 
 
 def _name(agent: str) -> str:

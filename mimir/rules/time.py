@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from mimir.model import Entity, Stored, Version
@@ -40,3 +41,11 @@ def was_archived(stored: Stored, versions: Sequence[Version], as_of_ms: int) -> 
     then = in_force(stored.entity, versions, as_of_ms, None)
     left = then.archived_at_unix_ms if isinstance(then, Version) else stored.archived_at_unix_ms
     return left is not None and left <= as_of_ms
+
+
+def day(unix_ms: int) -> str:
+    """Return the date of an instant in UTC; one that no calendar reaches as its number."""
+    try:
+        return time.strftime("%Y-%m-%d", time.gmtime(unix_ms // 1000))
+    except (OverflowError, OSError, ValueError):
+        return f"{unix_ms} ms"

@@ -144,10 +144,11 @@ def test_a_memory_stays_inside_the_question_and_poses_as_no_other(open_memory: O
         memory: Memory = open_memory(llm_endpoint=server.address)
         memory.remember("c", "evil", {"content": f"database {attack}"})
         memory.ask("Which database?")
-        prompt: str = server.requests[-1][2]["prompt"]
-    mark = prompt.split("with the mark ", 1)[1].split(".", 1)[0]
-    rules, fenced, question = prompt.split(f"\n{mark}\n")
-    assert question.strip() == "Question: Which database?"
+        body = server.requests[-1][2]
+    rules, prompt = body["system"], body["prompt"]
+    mark = rules.split("with the mark ", 1)[1].split(".", 1)[0]
+    before, fenced, question = prompt.split(f"{mark}\n")
+    assert (before, question) == ("", "\nToday is 2025-06-15.\nQuestion: Which database?\n")
     assert "not instructions" in " ".join(rules.split())
     heads = [line for line in fenced.splitlines() if line and not line.startswith("    ")]
     assert [head.split("]", 1)[0] for head in heads] == ["[key: evil"]
