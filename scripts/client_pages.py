@@ -83,6 +83,7 @@ def _page(client: Client) -> Iterator[str]:
     if client.project:
         yield f"\nFor a project, with `--scope project`: `{client.project}` in its folder."
     yield "\n" + _fenced(client.format, put(client.format, "", entry_change(client, COMMAND)))
+    yield f"What {client.title} reads is described in [its documentation]({client.documentation}).\n"
     if client.rules:
         names = " or ".join(f"`{shown_place(place)}`" for place in client.rules.values())
         yield f"`--rules` puts a [note on use](README.md#the-note-on-use) into {names}.\n"
@@ -93,7 +94,8 @@ def _page(client: Client) -> Iterator[str]:
 def _hooks(hooks: Hooks) -> Iterator[str]:
     names = " or ".join(f"`{shown_place(place)}`" for place in hooks.files.values())
     yield "## Hooks\n"
-    yield f"`--hooks` puts what is remembered into each new session and tidies after it, in {names}:\n"
+    tidies = " and tidies after it" if "SessionEnd" in hooks.events else ""
+    yield f"`--hooks` puts what is remembered into each new session{tidies}, in {names}:\n"
     commands = {
         "SessionStart": f"{COMMAND[0]} context --hook --db {COMMAND[3]}",
         "SessionEnd": f"{COMMAND[0]} groom --background --db {COMMAND[3]}",

@@ -48,11 +48,12 @@ _ROAMING: Final = "${APPDATA:-~/AppData/Roaming}"
 
 
 class Hooks(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a client declares commands that run when a session starts and ends, and how it counts time."""
+    """Where a client declares commands that run when a session starts and ends, how it counts time, what it knows."""
 
     files: Mapping[Scope, str]
     format: Format
     timeout: int
+    events: tuple[str, ...] = ("SessionStart", "SessionEnd")
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,11 +61,12 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 
     A place is a path with ``~`` and ``${VARIABLE:-default}``, that of a project relative to its folder; where systems
     differ it is a mapping by system. ``detect`` are places that exist where the client is installed, by default the
-    folder of its own file.
+    folder of its own file. ``documentation`` is where its makers say all this.
     """
 
     name: str
     title: str
+    documentation: str
     user: str | Mapping[System, str]
     project: str = ""
     format: Format = "jsonc"
@@ -95,6 +97,7 @@ CLIENTS: Final = (
     Client(
         name="claude-desktop",
         title="Claude Desktop",
+        documentation="https://modelcontextprotocol.io/docs/develop/connect-local-servers",
         user={
             "linux": f"{_CONFIG}/Claude/claude_desktop_config.json",
             "macos": f"{_SUPPORT}/Claude/claude_desktop_config.json",
@@ -106,6 +109,7 @@ CLIENTS: Final = (
     Client(
         name="claude-code",
         title="Claude Code",
+        documentation="https://code.claude.com/docs/en/mcp",
         user="${CLAUDE_CONFIG_DIR:-~}/.claude.json",
         project=".mcp.json",
         format="json",
@@ -122,6 +126,7 @@ CLIENTS: Final = (
     Client(
         name="cursor",
         title="Cursor",
+        documentation="https://cursor.com/docs/mcp",
         user="~/.cursor/mcp.json",
         project=".cursor/mcp.json",
         rules={"project": "AGENTS.md"},
@@ -130,12 +135,14 @@ CLIENTS: Final = (
     Client(
         name="windsurf",
         title="Windsurf",
+        documentation="https://docs.windsurf.com/windsurf/cascade/mcp",
         user="~/.codeium/windsurf/mcp_config.json",
         after="Refresh the list of MCP servers in Cascade.",
     ),
     Client(
         name="vscode",
         title="VS Code",
+        documentation="https://code.visualstudio.com/docs/agents/reference/mcp-configuration",
         user={
             "linux": f"{_CONFIG}/Code/User/mcp.json",
             "macos": f"{_SUPPORT}/Code/User/mcp.json",
@@ -150,6 +157,7 @@ CLIENTS: Final = (
     Client(
         name="continue",
         title="Continue",
+        documentation="https://docs.continue.dev/customize/deep-dives/mcp",
         user="${CONTINUE_GLOBAL_DIR:-~/.continue}/mcpServers/mimir.json",
         project=".continue/mcpServers/mimir.json",
         detect=("${CONTINUE_GLOBAL_DIR:-~/.continue}",),
@@ -158,6 +166,7 @@ CLIENTS: Final = (
     Client(
         name="zed",
         title="Zed",
+        documentation="https://zed.dev/docs/ai/mcp",
         user={
             "linux": f"{_CONFIG}/zed/settings.json",
             "macos": "~/.config/zed/settings.json",
@@ -171,16 +180,27 @@ CLIENTS: Final = (
     Client(
         name="codex",
         title="Codex",
+        documentation="https://developers.openai.com/codex/mcp",
         user="${CODEX_HOME:-~/.codex}/config.toml",
         project=".codex/config.toml",
         format="toml",
         key="mcp_servers",
         rules={"user": "${CODEX_HOME:-~/.codex}/AGENTS.md", "project": "AGENTS.md"},
-        after="Start a new session; codex mcp list shows the server. That of a project needs a trusted project.",
+        hooks=Hooks(
+            files={"user": "${CODEX_HOME:-~/.codex}/hooks.json", "project": ".codex/hooks.json"},
+            format="json",
+            timeout=30,
+            events=("SessionStart",),
+        ),
+        after=(
+            "Start a new session; codex mcp list shows the server. That of a project needs a trusted project, and a"
+            " hook has to be trusted once, in /hooks."
+        ),
     ),
     Client(
         name="gemini-cli",
         title="Gemini CLI",
+        documentation="https://geminicli.com/docs/tools/mcp-server",
         user="~/.gemini/settings.json",
         project=".gemini/settings.json",
         rules={"user": "~/.gemini/GEMINI.md", "project": "GEMINI.md"},
@@ -194,6 +214,7 @@ CLIENTS: Final = (
     Client(
         name="hermes",
         title="Hermes",
+        documentation="https://hermes-agent.nousresearch.com/docs/user-guide/features/mcp",
         user={
             "linux": "${HERMES_HOME:-~/.hermes}/config.yaml",
             "macos": "${HERMES_HOME:-~/.hermes}/config.yaml",
@@ -256,9 +277,9 @@ def hook_changes(hooks: Hooks, commands: Mapping[str, str]) -> tuple[Change, ...
         Change(
             path=("hooks", event),
             value={"hooks": [{"type": "command", "command": commands[event], "timeout": hooks.timeout}]},
-            mark=mark,
+            mark=HOOK_MARKS[event],
         )
-        for event, mark in HOOK_MARKS.items()
+        for event in hooks.events
     )
 
 

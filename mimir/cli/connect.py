@@ -140,11 +140,12 @@ def _connect(flags: dict[str, Any], values: dict[str, Any]) -> int:
 
 
 def _left_out(clients: Sequence[Client], scope: Scope, values: Mapping[str, Any]) -> Iterator[str]:
-    for client in clients:
-        if values["rules"] and scope not in client.rules:
-            yield f"mimir: {client.title}: no note on use; for a {scope} it has no rules file that is known here.\n"
-        if values["hooks"] and not client.hooks:
-            yield f"mimir: {client.title}: no hooks; it has none that are known here.\n"
+    unruled = [client.title for client in clients if values["rules"] and scope not in client.rules]
+    unhooked = [client.title for client in clients if values["hooks"] and not client.hooks]
+    if unruled:
+        yield f"mimir: No note on use, since no rules file of a {scope} is known: {', '.join(unruled)}.\n"
+    if unhooked:
+        yield f"mimir: No hooks, since none are known: {', '.join(unhooked)}.\n"
 
 
 def _chosen(values: Mapping[str, Any]) -> list[Client]:

@@ -23,7 +23,7 @@ from mimir.cli.commands import (
     setting_options,
 )
 from mimir.cli.keys import readable_copies
-from mimir.cli.matrix import Answered, Connection, ask, connections, is_ours
+from mimir.cli.matrix import Answered, Connection, ask, connections, environment_of, is_ours
 from mimir.cli.output import as_commands, console, distance, print_json, size, table
 from mimir.config import IS_WINDOWS, DefaultStore, Settings, default_store, is_store_named, load_settings, option
 from mimir.embedding import open_embedder
@@ -136,7 +136,7 @@ def run_checks(settings: Settings, *, named: str) -> Iterator[Check]:
 
 def _clients(matrix: Sequence[Connection]) -> Iterator[Check]:
     """Start the command that each connected client has, once for all that have the same."""
-    answers: dict[tuple[str, ...], Answered] = {}
+    answers: dict[tuple[object, ...], Answered] = {}
     for one in matrix:
         name = one.client
         if one.state == "unreadable":
@@ -146,10 +146,13 @@ def _clients(matrix: Sequence[Connection]) -> Iterator[Check]:
         if not is_ours(one):
             yield Check(name=name, status="ok", detail=f"not tried: {one.file} is a project's, with another command")
             continue
-        if one.command not in answers:
+        environment = environment_of(one)
+        start = (*one.command, *sorted(environment.items()))
+        if start not in answers:
             # A server makes the store that it is asked about; a doctor makes none.
-            answers[one.command] = ask(one.command, recall=bool(one.store) and os.path.exists(one.store))
-        answer = answers[one.command]
+            recall = bool(one.store) and os.path.exists(one.store)
+            answers[start] = ask(one.command, environment, recall=recall)
+        answer = answers[start]
         if answer.problem:
             again = f"Run: mimir connect {one.client} --scope {one.scope}"
             yield Check(name=name, status="fail", detail=f"{one.file}: {answer.problem}", hint=again)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -16,6 +17,7 @@ from mimir.cli.clients import (
     SCOPES,
     Client,
     Scope,
+    client_named,
     entry_change,
     is_installed,
     located,
@@ -24,7 +26,9 @@ from mimir.cli.clients import (
 )
 from mimir.cli.connect import read_text
 from mimir.cli.merging import find
+from mimir.config import environment_for_child, option
 from mimir.errors import MimirError
+from mimir.model import Json
 
 PATIENCE_S: Final = 60
 """How long a server may take for everything that is asked of it."""
@@ -58,8 +62,26 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 def connections() -> list[Connection]:
     """Return every client with its own configuration, and that of the working folder where it is connected."""
-    found = [_connection(client, scope) for client in CLIENTS for scope in SCOPES if client.place(scope, this_system())]
-    return [one for one in found if one.scope == "user" or one.state != "not connected"]
+    found: dict[str, Connection] = {}
+    for client in CLIENTS:
+        for scope in SCOPES:
+            if client.place(scope, this_system()):
+                one = _connection(client, scope)
+                if scope == "user" or one.state != "not connected":
+                    # In the home folder the project's file may be the user's.
+                    found.setdefault(one.file, one)
+    return list(found.values())
+
+
+def environment_of(one: Connection) -> dict[str, str]:
+    """Return the variables that a client sets for the server; they may hold secrets, so they stay out of reports.
+
+    Those of a project are left out: a folder from elsewhere could name code to be loaded.
+    """
+    if one.scope == "project":
+        return {}
+    client = client_named(one.client)
+    return _environment(find(client.format, read_text(one.file) or "", entry_change(client, [""])))
 
 
 def _connection(client: Client, scope: Scope) -> Connection:
@@ -73,6 +95,7 @@ def _connection(client: Client, scope: Scope) -> Connection:
     command: tuple[str, ...] = ()
     if isinstance(entry, dict) and isinstance(entry.get("command"), str):
         command = (entry["command"], *map(str, entry.get("args") or ()))
+    environment = _environment(entry)
     return Connection(
         client=client.name,
         title=client.title,
@@ -81,10 +104,15 @@ def _connection(client: Client, scope: Scope) -> Connection:
         file=path,
         state=state,
         command=command,
-        store=_value(command, "--db"),
-        profile=_value(command, "--tools"),
+        store=_value(command, "--db") or environment.get(option("db").environment, ""),
+        profile=_value(command, "--tools") or environment.get(option("tools").environment, ""),
         problem=problem,
     )
+
+
+def _environment(entry: Json) -> dict[str, str]:
+    given = entry.get("env") if isinstance(entry, dict) else None
+    return {name: str(value) for name, value in given.items()} if isinstance(given, dict) else {}
 
 
 def _value(command: Sequence[str], flag: str) -> str:
@@ -102,36 +130,49 @@ def is_ours(one: Connection) -> bool:
     return one.scope == "user" or one.command[: len(own)] == own
 
 
-def ask(command: Sequence[str], *, recall: bool) -> Answered:
+def ask(command: Sequence[str], environment: Mapping[str, str], *, recall: bool) -> Answered:
     """Start a server as a client does, shake hands, count its tools and, if asked to, recall; nothing is changed."""
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
-        )
-    except OSError as error:
-        return Answered(problem=f"{command[0]} cannot be started: {error.strerror}")
-    # A server that hangs is ended, so that every read ends.
-    watch = threading.Timer(PATIENCE_S, process.kill)
-    watch.start()
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                encoding="utf-8",
+                env=environment_for_child(**environment),
+            )
+        except OSError as error:
+            return Answered(problem=f"{command[0]} cannot be started: {error.strerror}")
+        # A server that hangs is ended, so that every read ends.
+        watch = threading.Timer(PATIENCE_S, process.kill)
+        watch.start()
+        try:
+            return _questioned(process, recall=recall)
+        except (OSError, ValueError, KeyError, TypeError):
+            process.kill()
+            status = process.wait()
+            said.seek(0)
+            reason = said.read(_LONGEST_REASON).decode(errors="replace").strip()
+            return Answered(problem=f"it gave no answer and ended with status {status}: {reason or 'no word'}")
+        finally:
+            watch.cancel()
+            process.communicate()
+
+
+def _questioned(process: subprocess.Popen[str], *, recall: bool) -> Answered:
     started = time.perf_counter()
-    try:
-        exchange = _exchange(process)
-        exchange("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": _CLIENT})
-        handshake_ms = (time.perf_counter() - started) * 1000
-        tools = len(exchange("tools/list", {})["tools"])
-        recall_ms = None
-        if recall:
-            before = time.perf_counter()
-            result = exchange("tools/call", {"name": "mimir_recall", "arguments": _QUERY})
-            recall_ms = (time.perf_counter() - before) * 1000
-            if result.get("isError"):
-                return Answered(problem=str(result["structuredContent"]["error"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        process.kill()
-        return Answered(problem=f"it gave no answer (exit status {process.wait()}); start it by hand to see why")
-    finally:
-        watch.cancel()
-        process.communicate()
+    exchange = _exchange(process)
+    exchange("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": _CLIENT})
+    handshake_ms = (time.perf_counter() - started) * 1000
+    tools = len(exchange("tools/list", {})["tools"])
+    recall_ms = None
+    if recall:
+        before = time.perf_counter()
+        result = exchange("tools/call", {"name": "mimir_recall", "arguments": _QUERY})
+        recall_ms = (time.perf_counter() - before) * 1000
+        if result.get("isError"):
+            return Answered(problem=str(result["structuredContent"]["error"]))
     return Answered(handshake_ms=handshake_ms, recall_ms=recall_ms, tools=tools)
 
 
@@ -149,5 +190,6 @@ def _exchange(process: subprocess.Popen[str]) -> Any:  # noqa: ANN401 - a functi
     return exchange
 
 
+_LONGEST_REASON: Final = 500
 _CLIENT: Final = {"name": "mimir doctor", "version": "1"}
 _QUERY: Final = {"query": "anything", "limit": 1, "reinforce": False}

@@ -33,6 +33,7 @@ PREPARED = {
     ".config/zed/settings.json": '\ufeff// Zed settings\n{\n  "theme": "One", // dark\n  /* "vim": 1 */\n}\n',
     ".codex/config.toml": 'model = "o" # mine\n\n[mcp_servers.time] # uvx\ncommand = "uvx"',
     ".codex/AGENTS.md": "Use tabs.\n",
+    ".codex/hooks.json": '{"hooks": {"Stop": []}}\n',
     ".gemini/settings.json": '{\n  // mine\n  "hooks": {"SessionStart": [{"hooks": []}]},\n  "mcpServers": {}\n}\n',
     ".hermes/config.yaml": "model: o # mine\nmcp_servers:\n  # the time\n  time:\n    command: uvx\n\nlast: 1\n",
 }
@@ -235,6 +236,45 @@ def test_the_doctor_tries_what_each_client_would_start(mimir: RunMimir, db: str,
     assert (matrix["zed"]["state"], matrix["zed"]["installed"]) == ("not connected", False)
 
 
+def test_the_doctor_gives_the_server_the_variables_that_the_client_would(
+    mimir: RunMimir, db: str, tmp_path: Path
+) -> None:
+    with Memory.open(db, embedding="off") as memory:
+        memory.remember("decision", "database", {"content": "SQLite it is"})
+    written = mimir("connect", "generic", "--db", db).out
+    entry = json.loads(written)["mcpServers"]["mimir"]
+    entry = {"command": entry["command"], "args": ["serve"], "env": {"MIMIR_DB_PATH": db, "MIMIR_TOOLS": "core"}}
+    cursor = tmp_path / "home" / ".cursor" / "mcp.json"
+    cursor.parent.mkdir(parents=True)
+    secret = {**entry, "env": {**entry["env"], "SECRET": "a-secret"}}
+    cursor.write_text(json.dumps({"mcpServers": {"mimir": secret}}), encoding="utf-8")
+    ran = mimir("doctor", "--json", "--db", db, "--embedding", "off")
+    report = json.loads(ran.out)
+    (cursor_check,) = [check for check in report["checks"] if check["name"] == "cursor"]
+    assert "recalled in" in cursor_check["detail"]
+    (connection,) = [one for one in report["clients"] if one["client"] == "cursor"]
+    assert (connection["store"], connection["profile"]) == (db, "core")
+    assert "a-secret" not in ran.out
+
+
+def test_the_doctor_repeats_why_a_server_did_not_start(mimir: RunMimir, tmp_path: Path) -> None:
+    assert mimir("connect", "cursor", "--encryption-key", str(tmp_path / "no-key")).status == 0
+    checks = json.loads(mimir("doctor", "--json", "--embedding", "off").out)["checks"]
+    (cursor,) = [check for check in checks if check["name"] == "cursor"]
+    assert cursor["status"] == "fail"
+    assert str(tmp_path / "no-key") in cursor["detail"]
+
+
+def test_the_doctor_lists_a_file_once_that_is_the_users_and_the_folders(
+    mimir: RunMimir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home" / ".cursor").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "home")
+    assert mimir("connect", "cursor").status == 0
+    clients = json.loads(mimir("doctor", "--json", "--embedding", "off").out)["clients"]
+    assert [one["scope"] for one in clients if one["client"] == "cursor"] == ["user"]
+
+
 def test_the_doctor_starts_nothing_that_a_foreign_folder_declares(
     mimir: RunMimir, db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,7 +294,8 @@ def test_a_server_reached_by_address_becomes_one_that_is_started(mimir: RunMimir
     path = tmp_path / "home" / ".cursor" / "mcp.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"mcpServers": {"mimir": {"url": "http://localhost:1/mcp"}}}', encoding="utf-8")
-    assert mimir("connect", "cursor", "--rules", "--hooks").err.count("Cursor") == 2
+    left_out = mimir("connect", "cursor", "--rules", "--hooks").err.splitlines()
+    assert [line.rpartition(": ")[2] for line in left_out] == ["Cursor.", "Cursor."]
     assert entry_of(path, "mcpServers").keys() == {"command", "args"}
 
 
@@ -262,6 +303,21 @@ def test_a_server_reached_by_address_becomes_one_that_is_started(mimir: RunMimir
 def test_every_client_has_a_place_on_every_system(client: Client) -> None:
     for system in SYSTEMS:
         assert Path(located(client.place("user", system))).is_absolute()
+
+
+@linux_only
+def test_on_macos_the_places_of_macos_are_used(
+    mimir: RunMimir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    support = tmp_path / "home" / "Library" / "Application Support"
+    for folder in ("Claude", "Code/User"):
+        (support / folder).mkdir(parents=True)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert mimir("connect", "--all-detected").status == 0
+    assert files_in(tmp_path / "home").keys() == {
+        support / "Claude" / "claude_desktop_config.json",
+        support / "Code" / "User" / "mcp.json",
+    }
 
 
 @linux_only
