@@ -78,7 +78,7 @@ class Federated(Struct, frozen=True, kw_only=True):
 
 @operation(family=FAMILY, effect="read", title="List Workspace Categories")
 def workspace_list(engine: Engine) -> Workspaces:
-    """List the categories in use and the workspaces with the number of their memories; use it to find your way.
+    """List the categories in use, and the workspaces with the number of their memories.
 
     For counts over everything, archived memories included, see mimir_stats.
     """
@@ -108,7 +108,7 @@ def share(
     to_workspace: Annotated[str, Doc("Workspace that gets the copy; empty is the global one.")],
     workspace_hash: WorkspaceToFind = None,
 ) -> Shared:
-    """Copy one memory, with its links, into another workspace; the original stays where it is.
+    """Copy one memory, with its links, into another workspace; the original stays.
 
     A memory of the same name there is updated, its old text kept in history. For a whole workspace use
     mimir_federate.
@@ -144,12 +144,11 @@ def federate(
     engine: Engine,
     from_workspace: Annotated[str, Doc("Workspace to copy; empty is the global one.")],
     to_workspace: Annotated[str, Doc("Workspace that gets the copies.")],
-    vault_dir: Annotated[str | None, Doc("Accepted and not needed: no files are written.")] = None,
+    vault_dir: Annotated[str | None, Doc("Not needed: no files are written.")] = None,
 ) -> Federated:
     """Copy every live memory of one workspace into another, with the links among them; the originals stay.
 
-    Memories of the same name there are updated, their old text kept in history. For one memory use mimir_share, for
-    files mimir_vault_export.
+    Memories of the same name there are updated, their old text kept in history. For one memory use mimir_share.
 
     Raises:
         InvalidInput: both workspaces are the same.

@@ -1,51 +1,70 @@
 """A memory as a note for people, and back: front matter, the body as prose or JSON, links between notes.
 
-What is written is read again as the same memory, byte for byte of every value. Notes of the Rust Mimir are read too:
-their front matter is not quoted, and their bodies are JSON.
+What is written is read again as the same memory, byte for byte of every value. Any Markdown is read: fields that a
+memory does not have become properties of its body. Notes of the Rust Mimir are read too: their front matter is not
+quoted, and their bodies are JSON.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from mimir.errors import InvalidInput
 from mimir.model import Entity, Json, Link
+from mimir.rules import front_matter as fm
+from mimir.rules.layouts import original_lines, page_properties, read_original_lines, read_page_properties
 
 ENDING: Final = ".md"
 
-_FENCE: Final = "---"
+Layout: TypeAlias = Literal["obsidian", "logseq", "original"]
+"""YAML front matter, page properties of Logseq, or byte for byte what the Rust Mimir writes."""
+
 _LINKS_HEADING: Final = "## Links"
 _UNRESOLVED: Final = " \u2014 unresolved"
 _PROSE_KEYS: Final = ("content", "text")
+_PROPERTIES: Final = "properties"
+_BLANK: Final = "\0\r\n\t "
 _CODE_START: Final = "```json\n"
 _CODE_END: Final = "\n```"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
-_DEFAULT_WEIGHT: Final = 0.5
-_LARGEST: Final = (1 << 63) - 1
-_LONGEST_FRONT_MATTER: Final = 524_288
-_DEEPEST_FRONT_MATTER: Final = 8
+DEFAULT_WEIGHT: Final = 0.5
+_LONGEST_NAME: Final = 100
+_LONGEST_FORM: Final = 100_000
 
-_WORD: Final = re.compile(r"[^\W\d_][\w./-]*(?: [\w./-]+)*")
-_OTHER_MEANING: Final = re.compile(r"y|n|yes|no|true|false|on|off|null", re.IGNORECASE)
-# Neither JSON nor this writer has to escape them, but readers of YAML refuse them or take them for line breaks.
-_UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_SAFE_NAME: Final = re.compile(r"[a-z0-9_-]+")
+_DEVICE: Final = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
+_PROPERTY_NAME: Final = re.compile(r"[^\W\d][\w -]{0,80}")
 _ALIAS_MARKS: Final = str.maketrans("[]|\n\r", "     ")
+_NO_LINK: Final = re.compile(r"[\[\]|#^\n]")
 _LINK_LINE: Final = re.compile(
-    r"- \[\[(?P<name>[^\]|\n]+)(?:\|(?P<alias>(?:[^\]]|\](?!\](?!\])))*))?\]\](?: \((?P<relationship>.*)\))?"
+    r"[-*] \[\[(?P<name>[^\]|\n]+)(?:\|(?P<alias>(?:[^\]]|\](?!\](?!\])))*))?\]\](?: \((?P<relationship>.*)\))?"
     rf"(?: (?P<weight>[0-9.e+-]+))?(?P<unresolved>{_UNRESOLVED})?"
 )
+_VOLATILE_LINE: Final = re.compile(r"^(?:decay_score|retrieval_count|last_accessed)::? .*\n", re.MULTILINE)
+
+_FORMS: Final[Mapping[str, Callable[[Json], str]]] = {
+    "ascii": lambda value: json.dumps(value, separators=(",", ":")),
+    "spaced": lambda value: json.dumps(value, ensure_ascii=False),
+    "spaced ascii": json.dumps,
+}
+"""Other common ways to write one JSON value, which a store keeps as they came."""
+
+
+class Target(NamedTuple):
+    """What a link to a memory says: the name of its note, without ending, and its key."""
+
+    name: str
+    key: str
 
 
 class NoteLink(NamedTuple):
-    """One link as it stands in a note: the file name without ending, or of a target without a note its id."""
+    """One link as it stands in a note: the name of a note, or of a target without a note its id."""
 
     name: str
     relationship: str
@@ -54,11 +73,16 @@ class NoteLink(NamedTuple):
 
 
 class Note(NamedTuple):
-    """What a note says: fields of an entity that it names, its body as JSON text, its links."""
+    """What a note says: fields of an entity that it names, its body as JSON text, its links.
+
+    `is_own` tells that Mimir wrote it; `is_listing` that it is an overview, which stands for no memory.
+    """
 
     fields: dict[str, Any]
     body_json: str
     links: tuple[NoteLink, ...]
+    is_own: bool = True
+    is_listing: bool = False
 
 
 class _Field(NamedTuple):
@@ -70,122 +94,230 @@ class _Field(NamedTuple):
 
 
 def note_name(entity_id: str) -> str:
-    """Return the name of an entity's note without its ending: other characters than letters, digits, - and _ as _."""
+    """Return the name of an entity's note without its ending, safe and different from any other on every system."""
+    if _SAFE_NAME.fullmatch(entity_id) and not _DEVICE.fullmatch(entity_id) and len(entity_id) <= _LONGEST_NAME:
+        return entity_id
+    mark = hashlib.sha256(entity_id.encode()).hexdigest()[:8]
+    return f"{original_name(entity_id)[:_LONGEST_NAME]}-{mark}"
+
+
+def original_name(entity_id: str) -> str:
+    """Return the name that the Rust Mimir gives a note: other characters than letters, digits, - and _ as _."""
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in entity_id)
 
 
-def write_note(entity: Entity, keys: Mapping[str, str], score_floor: float | None = None) -> str:
-    """Return an entity as the text of its note; ``keys`` has the key of every entity that has a note, by id."""
-    body_json, prose_key, prose = _as_prose(entity.body_json)
-    links = _links_section(entity.links, keys)
-    section = f"\n{prose}\n{links}"
-    # Only what comes back as it was may stand as prose: a text may look like JSON, or like a section of links.
-    if not _comes_back(section, prose_key, prose):
-        prose_key = ""
-        section = f"\n{_CODE_START}{msgspec.json.format(body_json, indent=2)}{_CODE_END}\n{links}"
+def write_note(
+    entity: Entity, targets: Mapping[str, Target], score_floor: float | None = None, layout: Layout = "obsidian"
+) -> str:
+    """Return an entity as the text of its note; ``targets`` has every entity that has a note, by id."""
+    if layout == "original":
+        return _write_original(entity, targets)
+    links = _links_section(entity.links, targets)
+    told, section = _lay_out(entity.body_json, entity.key)
     values = {**{name: getattr(entity, name) for name in Entity.__struct_fields__}, "score_floor": score_floor}
-    values["body_key"] = "" if prose_key == _PROSE_KEYS[0] else prose_key
-    lines = [
-        f"{field.name}: {field.write(values[field.field])}"
+    values |= {name: told.pop(name, "") for name in ("body_key", "body_form")}
+    values["aliases"] = (entity.key, *told.pop("aliases", ()))
+    pairs = [
+        (field.name, field.write(values[field.field]))
         for field in _FIELDS
         if not (field.optional and values[field.field] in ("", None))
     ]
-    return "\n".join([_FENCE, *lines, _FENCE, section])
+    pairs += [(name, fm.write_json(value)) for name, value in told.items()]
+    if layout == "logseq":
+        head = page_properties(pairs, {name: values[name] for name in ("tags", "aliases")})
+    else:
+        head = [fm.FENCE, *(f"{name}: {value}" for name, value in pairs), fm.FENCE]
+    return "\n".join([*head, f"\n{section}\n{links}"])
 
 
 def read_note(text: str) -> Note:
-    """Return what the text of a note says.
+    """Return what the text of a note says, whoever wrote it.
 
     Raises:
-        InvalidInput: it has no front matter, one that does not end or is no YAML, or a value is of the wrong kind.
+        InvalidInput: its front matter does not end or is no YAML, or it is a note of ours with a value of the wrong
+            kind.
     """
-    lines = text.lstrip("\r\n").split("\n")
-    if lines[0].rstrip() != _FENCE:
-        raise InvalidInput("no frontmatter", hint="Begin the note with a line ---, fields, and another line ---.")
-    end = next((place for place, line in enumerate(lines[1:], start=1) if line.rstrip() == _FENCE), None)
-    if end is None:
-        raise InvalidInput("unclosed frontmatter", hint="End the fields at the top with a line ---.")
-    told = _front_matter(lines[1:end])
-    fields = {
-        field.field: _read(field, told[field.name])
-        for field in _FIELDS
+    text = text.replace("\r\n", "\n")
+    told, rest = _told(text)
+    is_own = "id" in told and "category" in told and "key" in told
+    fields: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
+    for name, value in told.items():
+        field = _BY_NAME.get(name)
         # Editors leave a field that was emptied behind: only of a text is that a value.
-        if field.name in told and (told[field.name] != "" or field.read is _read_text)
-    }
-    prose_key = fields.pop("body_key", "") or _PROSE_KEYS[0]
-    body_json, links = _read_section("\n".join(lines[end + 1 :]), prose_key)
-    return Note(fields, body_json, links)
+        if field is not None and (value not in ("", []) or field.read is fm.read_text):
+            try:
+                fields[field.field] = field.read(value)
+                continue
+            except (ValueError, TypeError, OverflowError):
+                if is_own:
+                    raise InvalidInput(
+                        f"'{name}' is {value!r:.60}, which cannot be read.",
+                        hint="Write it as mimir_vault_export does.",
+                    ) from None
+        if field is None or value not in ("", []):
+            properties[name if field is None else f"{name}_"] = _property(name, value)
+    aliases = [alias for alias in fields.pop("aliases", ()) if alias != fields.get("key")]
+    if aliases:
+        properties = {"aliases": aliases, **properties}
+    if "tags" in fields and not is_own:
+        fields["tags"] = tuple(dict.fromkeys(tag.removeprefix("#") or tag for tag in fields["tags"]))
+    prose_key, form = fields.pop("body_key", ""), fields.pop("body_form", "")
+    body, links = _cut_links(rest)
+    body_json = _read_body(body, prose_key or _PROSE_KEYS[0], properties, form)
+    return Note(fields, body_json, links, is_own, properties.get("mimir") == "listing")
 
 
-def _front_matter(lines: Sequence[str]) -> dict[str, Any]:
-    if [line.partition(":")[0] for line in lines] == list(_ORIGINAL_FIELDS):
-        # Written without quotes, whatever the values hold: not YAML, though it often looks like it.
-        return {name: line.partition(":")[2].strip() for name, line in zip(_ORIGINAL_FIELDS, lines, strict=True)}
-    text = "\n".join(lines)
-    if len(text) > _LONGEST_FRONT_MATTER:
-        raise InvalidInput(f"the frontmatter is {len(text)} characters long", hint="Move texts into the body.")
-    told = _read_yaml(text)
-    if told in ("", None):
-        return {}
-    if not isinstance(told, dict):
-        raise InvalidInput("the frontmatter has no fields", hint="Write fields as name: value.")
-    return told
+def same_but_for_use(first: str, second: str) -> bool:
+    """Tell whether two texts of a note differ only in how often, when and how strongly a memory was used."""
+    return first == second or _without_use(first) == _without_use(second)
 
 
-def _read_yaml(text: str) -> Json:
-    """Return what YAML says, every scalar as the text it is written as: what it means follows from its field.
+def is_blank(note: Note) -> bool:
+    """Tell whether a note holds neither fields nor any letter."""
+    return not note.fields and not prose_of(note.body_json).strip(_BLANK)
 
-    From its events, since building nested values in the library may end the process, and aliases may stand for more
-    than there is memory.
+
+def prose_of(body_json: str) -> str:
+    """Return the text of a body that stands in its note as prose, else nothing."""
+    value = _decoded(body_json)
+    if isinstance(value, dict):
+        value = {name: inner for name, inner in value.items() if name != _PROPERTIES}
+    return _as_prose(value)[1]
+
+
+def aliases_of(body_json: str) -> tuple[str, ...]:
+    """Return the other names that a note gives itself, its title among them."""
+    body = _decoded(body_json)
+    properties = body.get(_PROPERTIES) if isinstance(body, dict) else None
+    if not isinstance(properties, dict):
+        return ()
+    aliases = properties.get("aliases")
+    names = [properties.get("title"), *(aliases if isinstance(aliases, list) else ())]
+    return tuple(name for name in names if isinstance(name, str))
+
+
+def _without_use(text: str) -> str:
+    head, fence, rest = text.partition(f"\n{fm.FENCE}\n")
+    return _VOLATILE_LINE.sub("", f"{head}\n") + fence + rest
+
+
+def _told(text: str) -> tuple[dict[str, Any], str]:
+    """Return the fields at the top of a note, as text, and what stands below."""
+    page = read_page_properties(text)
+    if page is not None:
+        return page
+    lines, rest = fm.split_front_matter(text)
+    original = read_original_lines(lines)
+    # Written without quotes, whatever the values hold: not YAML, though it often looks like it.
+    return original or (fm.read_fields(lines) if lines else {}), rest
+
+
+def _property(name: str, value: object) -> Json:
+    try:
+        return fm.as_json(value)
+    except ValueError:
+        raise InvalidInput(f"'{name}' holds half a character.", hint="Write it anew.") from None
+
+
+def _lay_out(body_json: str, key: str) -> tuple[dict[str, Any], str]:
+    """Return a body as fields of the front matter and as the text below it.
+
+    Only what comes back as it was may stand as prose: a text may look like JSON, or like a section of links.
     """
-    import yaml
+    value = _decoded(body_json)
+    if value is None and body_json.strip() != "null":
+        body_json, value = _as_body(_PROSE_KEYS[0], body_json, {}), {_PROSE_KEYS[0]: body_json}
+    properties = value.get(_PROPERTIES) if isinstance(value, dict) else None
+    choices: list[tuple[dict[str, Any], Json]] = [({}, value)]
+    if isinstance(properties, dict) and _are_writable(properties, key):
+        rest = {name: inner for name, inner in value.items() if name != _PROPERTIES}
+        choices.insert(0, (properties, rest))
+    for told, body in choices:
+        prose_key, prose = _as_prose(body)
+        if prose_key and _comes_back(prose, prose_key, told, value):
+            form = _form(body_json, prose, prose_key, told)
+            return {**told, "body_key": prose_key.removeprefix(_PROSE_KEYS[0]), "body_form": form}, prose
+    block = f"{_CODE_START}{msgspec.json.format(body_json, indent=2)}{_CODE_END}"
+    return {"body_form": _form(body_json, block, _PROSE_KEYS[0], {})}, block
 
-    loader = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
-    levels: list[list[Json]] = [[]]
+
+def _comes_back(prose: str, prose_key: str, properties: Mapping[str, Json], value: Json) -> bool:
+    body, links = _cut_links(f"\n{prose}\n".replace("\r\n", "\n"))
     try:
-        for event in yaml.parse(text, Loader=loader):
-            if isinstance(event, yaml.CollectionStartEvent):
-                levels.append([])
-            elif isinstance(event, yaml.CollectionEndEvent):
-                parts = levels.pop()
-                pairs = zip(map(str, parts[::2]), parts[1::2], strict=True)
-                levels[-1].append(dict(pairs) if isinstance(event, yaml.MappingEndEvent) else parts)
-            elif isinstance(event, yaml.ScalarEvent):
-                levels[-1].append(event.value)
-            elif isinstance(event, yaml.AliasEvent):
-                raise InvalidInput("the frontmatter has an alias", hint="Write the value in both places.")
-            if len(levels) > _DEEPEST_FRONT_MATTER:
-                raise InvalidInput("the frontmatter is nested too deep", hint="Write fields as name: value.")
-    except (yaml.YAMLError, RecursionError) as error:
-        problem = getattr(error, "problem", None) or "it cannot be read"
-        raise InvalidInput(
-            f"the frontmatter is no YAML: {problem}", hint="Put values with special characters in quotes."
-        ) from None
-    return levels[0][0] if levels[0] else None
+        return not links and json.loads(_read_body(body, prose_key, properties, "")) == value
+    except (InvalidInput, ValueError, RecursionError):
+        return False
 
 
-def _read(field: _Field, value: object) -> Json:
+def _are_writable(properties: Mapping[str, Json], key: str) -> bool:
+    """Tell whether the properties of a body can stand in the front matter and be told from the fields there."""
+    aliases = properties.get("aliases")
+    others = {name: value for name, value in properties.items() if name != "aliases"}
+    if "aliases" in properties and not (
+        isinstance(aliases, list)
+        and all(isinstance(alias, str) and alias for alias in aliases)
+        and key not in aliases
+        and next(iter(properties)) == "aliases"
+    ):
+        return False
+    if not properties or not all(_PROPERTY_NAME.fullmatch(name) and name not in _BY_NAME for name in others):
+        return False
     try:
-        return field.read(value)
-    except (ValueError, TypeError, OverflowError):
-        raise InvalidInput(
-            f"'{field.name}' is {value!r:.60}, which cannot be read.", hint="Write it as mimir_vault_export does."
-        ) from None
+        read = fm.read_fields([f"{name}: {fm.write_json(value)}" for name, value in others.items()])
+        return {name: fm.as_json(value) for name, value in read.items()} == others
+    except (InvalidInput, ValueError, RecursionError):
+        return False
 
 
-def _read_section(text: str, prose_key: str) -> tuple[str, tuple[NoteLink, ...]]:
-    """Return the body and the links of what stands below the front matter."""
-    body, links = _cut_links(text.replace("\r\n", "\n"))
-    body = body.strip()
-    if body.startswith(_CODE_START) and body.endswith(_CODE_END):
+def _form(body_json: str, section: str, prose_key: str, properties: Mapping[str, Any]) -> str:
+    """Return in which form a body is kept as JSON text: nothing for the shortest, a name, or that text itself."""
+    if _read_body(section, prose_key, properties, "") == body_json:
+        return ""
+    value = _decoded(body_json)
+    for name, written in _FORMS.items():
+        if written(value) == body_json:
+            return name
+    return body_json if len(body_json) <= _LONGEST_FORM else ""
+
+
+def _read_body(text: str, prose_key: str, properties: Mapping[str, Json], form: str) -> str:
+    """Return the body of a note as JSON text, in its form as long as it says the same."""
+    body_json = _read_section(text.strip(), prose_key, properties)
+    if not form:
+        return body_json
+    value = _decoded(body_json)
+    if form in _FORMS:
+        return _FORMS[form](value)
+    return form if _decoded(form) == value else body_json
+
+
+def _read_section(text: str, prose_key: str, properties: Mapping[str, Json]) -> str:
+    block = ""
+    if text.startswith(_CODE_START) and text.endswith(_CODE_END):
+        block = text[len(_CODE_START) : -len(_CODE_END)]
         try:
-            return msgspec.json.format(body[len(_CODE_START) : -len(_CODE_END)], indent=-1), links
+            msgspec.json.decode(block)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise InvalidInput(f"the JSON block cannot be read: {error}", hint="Mend it, or write prose.") from None
-    if body[:1] in ("{", "["):
+            if _CODE_END in block:
+                block = ""
+            else:
+                raise InvalidInput(f"the JSON block cannot be read: {error}", hint="Mend it, or write prose.") from None
+    elif text[:1] in ("{", "["):
         with suppress(msgspec.DecodeError, RecursionError):
-            return msgspec.json.format(body, indent=-1), links
-    return _as_body(prose_key, body), links
+            msgspec.json.decode(text)
+            block = text
+    if not block:
+        return _as_body(prose_key, text, properties)
+    if not properties:
+        return msgspec.json.format(block, indent=-1)
+    value = msgspec.json.decode(block)
+    if not isinstance(value, dict):
+        raise InvalidInput(
+            f"{next(iter(properties))!r} is no field of a memory, and a JSON list has no place for it.",
+            hint="Remove it from the front matter.",
+        )
+    return msgspec.json.encode({**value, _PROPERTIES: dict(properties)}).decode()
 
 
 def _cut_links(text: str) -> tuple[str, tuple[NoteLink, ...]]:
@@ -206,161 +338,106 @@ def _read_link(match: re.Match[str]) -> NoteLink:
         with suppress(ValueError):
             relationship = str(json.loads(relationship))
     try:
-        weight = float(match["weight"] or _DEFAULT_WEIGHT)
+        weight = float(match["weight"] or DEFAULT_WEIGHT)
     except ValueError:
-        weight = _DEFAULT_WEIGHT
+        weight = DEFAULT_WEIGHT
     return NoteLink((match["alias"] or name) if unresolved else name, relationship, weight, unresolved)
 
 
-def _links_section(links: Iterable[Link], keys: Mapping[str, str]) -> str:
+def _links_section(links: Iterable[Link], targets: Mapping[str, Target]) -> str:
     # In an order of their own: that of the store knows when each was made, which a note does not.
     ordered = sorted(links, key=lambda link: (-link.weight, link.target_id, link.relationship))
-    lines = list(_link_lines(ordered, keys))
+    lines = list(_link_lines(ordered, targets))
     return "\n".join(["", _LINKS_HEADING, "", *lines, ""]) if lines else ""
 
 
-def _link_lines(links: Iterable[Link], keys: Mapping[str, str]) -> Iterator[str]:
+def _link_lines(links: Iterable[Link], targets: Mapping[str, Target]) -> Iterator[str]:
     for link in links:
-        name, key = note_name(link.target_id), keys.get(link.target_id)
+        target = targets.get(link.target_id)
+        name, alias = target or (note_name(link.target_id), "")
+        if _NO_LINK.search(name):
+            name = note_name(link.target_id)
         # Without a note beside it, an id that is no file name stands for itself, if it can.
-        alias = key if key is not None else link.target_id if link.target_id != name else ""
+        if target is None and link.target_id != name:
+            alias = link.target_id
         alias = " ".join(alias.translate(_ALIAS_MARKS).split())
-        target = f"{name}|{alias}" if alias else name
         relationship = link.relationship
         if not relationship.isprintable() or relationship[:1] == '"' or relationship.strip() != relationship:
-            relationship = _quoted(relationship)
-        weight = "" if link.weight == _DEFAULT_WEIGHT else f" {link.weight!r}"
-        yield f"- [[{target}]] ({relationship}){weight}{'' if key is not None else _UNRESOLVED}"
+            relationship = fm.write_quoted(relationship)
+        weight = "" if link.weight == DEFAULT_WEIGHT else f" {link.weight!r}"
+        leads_to = f"[[{name}|{alias}]]" if alias else f"[[{name}]]"
+        yield f"- {leads_to} ({relationship}){weight}{'' if target else _UNRESOLVED}"
 
 
-def _as_prose(body_json: str) -> tuple[str, str, str]:
-    """Return a body as JSON, and if it is one text under a common name, that name and the text, else nothing."""
+def _write_original(entity: Entity, targets: Mapping[str, Target]) -> str:
+    values = {name: getattr(entity, name) for name in ("id", "category", "key", "type", "workspace_hash", "agent_id")}
+    values |= {
+        "tags": msgspec.json.encode(entity.tags).decode(),
+        "decay_score": f"{entity.decay_score:.4f}",
+        "retrieval_count": str(entity.retrieval_count),
+        "layer": entity.layer,
+        "created": fm.write_moment(entity.created_at_unix_ms // 1_000 * 1_000),
+        "last_accessed": fm.write_moment(entity.last_accessed_unix_ms // 1_000 * 1_000),
+    }
+    links = []
+    for link in entity.links:
+        target = targets.get(link.target_id)
+        name = f"{original_name(link.target_id)}|{target.key}" if target else original_name(link.target_id)
+        links.append(f"- [[{name}]] ({link.relationship or 'related'}){'' if target else _UNRESOLVED}")
+    section = "\n".join(["", _LINKS_HEADING, "", *links, ""]) if links else ""
+    return "\n".join([fm.FENCE, *original_lines(values), fm.FENCE, f"\n{entity.body_json}\n{section}"])
+
+
+def _as_prose(value: Json) -> tuple[str, str]:
+    """Return the only member of a body and its text, if it is one under a common name, else nothing."""
+    if isinstance(value, dict) and len(value) == 1:
+        ((name, text),) = value.items()
+        if name in _PROSE_KEYS and isinstance(text, str):
+            return name, text
+    return "", ""
+
+
+def _decoded(body_json: str) -> Json:
+    """Return the value of a body, None for one that is no JSON."""
     try:
-        body = msgspec.json.decode(body_json)
+        return msgspec.json.decode(body_json)
     except (msgspec.DecodeError, RecursionError):
-        return _as_body(_PROSE_KEYS[0], body_json), _PROSE_KEYS[0], body_json
-    if isinstance(body, dict) and len(body) == 1:
-        ((name, value),) = body.items()
-        if name in _PROSE_KEYS and isinstance(value, str):
-            return body_json, name, value
-    return body_json, "", ""
+        return None
 
 
-def _comes_back(section: str, prose_key: str, prose: str) -> bool:
-    if not prose_key:
-        return False
-    try:
-        return _read_section(section, prose_key)[0] == _as_body(prose_key, prose)
-    except InvalidInput:
-        return False
-
-
-def _as_body(prose_key: str, text: str) -> str:
-    return msgspec.json.encode({prose_key: text}).decode()
-
-
-def _text(value: str) -> str:
-    plain = _WORD.fullmatch(value) and not _OTHER_MEANING.fullmatch(value)
-    return value if plain and value.isprintable() else _quoted(value)
-
-
-def _quoted(value: str) -> str:
-    # A JSON string is a YAML one as well.
-    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match.group()):04x}", json.dumps(value, ensure_ascii=False))
-
-
-def _texts(values: Iterable[str]) -> str:
-    return "[" + ", ".join(map(_text, values)) + "]"
-
-
-def _flag(value: bool) -> str:
-    return "true" if value else "false"
-
-
-def _moment(unix_ms: int) -> str:
-    try:
-        moment = _EPOCH + unix_ms * _MILLISECOND
-    except OverflowError:
-        return str(unix_ms)
-    exact = "milliseconds" if unix_ms % 1_000 else "seconds"
-    return moment.isoformat(timespec=exact).removesuffix("+00:00") + "Z"
-
-
-def _read_text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    value.encode()  # half of a surrogate pair, which an escape can make, is no text
-    return value
-
-
-def _read_texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            value = [part.strip() for part in str(value).strip("[]").split(",")]
-    if not isinstance(value, (list, tuple)):
-        raise TypeError
-    return tuple(_read_text(part) for part in value if part != "")
-
-
-def _read_flag(value: object) -> bool:
-    word = _read_text(value).lower()
-    if word not in ("true", "false", "yes", "no"):
-        raise ValueError
-    return word in ("true", "yes")
-
-
-def _read_share(value: object) -> float:
-    share = float(_read_text(value))
-    if not 0.0 <= share <= 1.0:
-        raise ValueError
-    return share
-
-
-def _read_count(value: object) -> int:
-    count = int(_read_text(value))
-    if not 0 <= count <= _LARGEST:
-        raise ValueError
-    return count
-
-
-def _read_moment(value: object) -> int:
-    word = _read_text(value).strip()
-    if word.lstrip("-").isdigit():
-        unix_ms = int(word)
-    else:
-        moment = datetime.fromisoformat(word)
-        unix_ms = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
-    if not -_LARGEST - 1 <= unix_ms <= _LARGEST:
-        raise ValueError
-    return unix_ms
+def _as_body(prose_key: str, text: str, properties: Mapping[str, Json]) -> str:
+    body: dict[str, Json] = {prose_key: text}
+    if properties:
+        body[_PROPERTIES] = dict(properties)
+    return msgspec.json.encode(body).decode()
 
 
 _FIELDS: Final = (
-    _Field("id", "id", _text, _read_text),
-    _Field("category", "category", _text, _read_text),
-    _Field("key", "key", _text, _read_text),
-    _Field("type", "type", _text, _read_text),
-    _Field("workspace_hash", "workspace_hash", _text, _read_text),
-    _Field("agent_id", "agent_id", _text, _read_text),
-    _Field("tags", "tags", _texts, _read_texts),
-    _Field("decay_score", "decay_score", "{:.4f}".format, _read_share),
-    _Field("retrieval_count", "retrieval_count", str, _read_count),
-    _Field("layer", "layer", _text, _read_text),
-    _Field("created", "created_at_unix_ms", _moment, _read_moment),
-    _Field("last_accessed", "last_accessed_unix_ms", _moment, _read_moment),
-    _Field("recorded", "recorded_at_unix_ms", _moment, _read_moment),
-    _Field("valid_from", "valid_from_unix_ms", _moment, _read_moment, optional=True),
-    _Field("valid_to", "valid_to_unix_ms", _moment, _read_moment, optional=True),
-    _Field("status", "status", _text, _read_text),
-    _Field("certainty", "certainty", repr, _read_share),
-    _Field("score_floor", "score_floor", repr, _read_share, optional=True),
-    _Field("verified", "verified", _flag, _read_flag),
-    _Field("always_on", "always_on", _flag, _read_flag),
-    _Field("visibility", "visibility", _text, _read_text),
-    _Field("topic_path", "topic_path", _text, _read_text, optional=True),
-    _Field("source", "source", _text, _read_text),
-    _Field("body_key", "body_key", _text, _read_text, optional=True),
+    _Field("id", "id", fm.write_text, fm.read_text),
+    _Field("category", "category", fm.write_text, fm.read_text),
+    _Field("key", "key", fm.write_text, fm.read_text),
+    _Field("type", "type", fm.write_text, fm.read_text),
+    _Field("workspace_hash", "workspace_hash", fm.write_text, fm.read_text),
+    _Field("agent_id", "agent_id", fm.write_text, fm.read_text),
+    _Field("tags", "tags", fm.write_texts, fm.read_texts),
+    _Field("decay_score", "decay_score", "{:.4f}".format, fm.read_share),
+    _Field("retrieval_count", "retrieval_count", str, fm.read_count),
+    _Field("layer", "layer", fm.write_text, fm.read_text),
+    _Field("created", "created_at_unix_ms", fm.write_moment, fm.read_moment),
+    _Field("last_accessed", "last_accessed_unix_ms", fm.write_moment, fm.read_moment),
+    _Field("recorded", "recorded_at_unix_ms", fm.write_moment, fm.read_moment),
+    _Field("valid_from", "valid_from_unix_ms", fm.write_moment, fm.read_moment, optional=True),
+    _Field("valid_to", "valid_to_unix_ms", fm.write_moment, fm.read_moment, optional=True),
+    _Field("status", "status", fm.write_text, fm.read_text),
+    _Field("certainty", "certainty", repr, fm.read_share),
+    _Field("score_floor", "score_floor", repr, fm.read_share, optional=True),
+    _Field("verified", "verified", fm.write_flag, fm.read_flag),
+    _Field("always_on", "always_on", fm.write_flag, fm.read_flag),
+    _Field("visibility", "visibility", fm.write_text, fm.read_text),
+    _Field("topic_path", "topic_path", fm.write_text, fm.read_text, optional=True),
+    _Field("source", "source", fm.write_text, fm.read_text),
+    _Field("body_key", "body_key", fm.write_text, fm.read_text, optional=True),
+    _Field("body_form", "body_form", fm.write_text, fm.read_text, optional=True),
+    _Field("aliases", "aliases", fm.write_texts, fm.read_texts),
 )
-_ORIGINAL_FIELDS: Final = tuple(field.name for field in _FIELDS[:12])
+_BY_NAME: Final = {field.name: field for field in _FIELDS}

@@ -351,6 +351,9 @@ class Store(Protocol):
     def set_position(self, connector: str, item: str, position: str, now_ms: int) -> None:
         """Note how far a connector has read an item."""
 
+    def set_positions(self, connector: str, positions: Mapping[str, str | None], now_ms: int) -> None:
+        """Note the positions of many items; None removes one."""
+
     # what another store kept
     def add_wholes(self, wholes: Sequence[Whole]) -> int:
         """Add memories with their past, those left out that are there already; return how many were added."""

@@ -87,6 +87,8 @@ DEVIATIONS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "visibility is enforced, so that a private lesson stays private": ("correct.visibility enum",),
     "workspaces are copied without files, so that no folder is needed": ("federate.vault_dir default",),
+    "notes may have the layout of the original": ("vault_export.format extra",),
+    "words of an encrypted store leave it only when that is said": ("vault_export.plaintext extra",),
     "a long list is read in pages": ("state_list.limit extra", "state_list.offset extra"),
     "a long trail is read in pages": ("history.limit extra", "history.offset extra"),
     "a prompt block can be about the question at hand and within a budget": (

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mimir import InvalidInput
 from mimir.model import Entity, Link
-from mimir.rules.note import NoteLink, note_name, read_note, write_note
+from mimir.rules.note import Layout, NoteLink, Target, note_name, original_name, read_note, write_note
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 LINES = st.lists(
@@ -28,6 +28,11 @@ VALUES = st.recursive(
 )
 BODIES = (
     st.builds(lambda name, text: {name: text}, st.sampled_from(["content", "text", "value"]), LINES)
+    | st.builds(
+        lambda text, properties: {"content": text, "properties": properties},
+        LINES,
+        st.dictionaries(st.sampled_from(["aliases", "rating", "key", "a b", "due"]) | TEXT, VALUES, max_size=3),
+    )
     | st.dictionaries(TEXT, VALUES, max_size=3)
     | VALUES
 )
@@ -65,7 +70,8 @@ ENTITIES = st.builds(
 
 def entity(body: object = None, **fields: Any) -> Entity:  # noqa: ANN401 - any field
     values = {"id": "mem-0123456789ab", "category": "decision", "key": "database", **fields}
-    return Entity(body_json=json.dumps({"content": "We chose SQLite."} if body is None else body), **values)
+    body = {"content": "We chose SQLite."} if body is None else body
+    return Entity(body_json=json.dumps(body, separators=(",", ":")), **values)
 
 
 def front_matter(note: str) -> str:
@@ -92,19 +98,36 @@ def of_original(body: str, **changed: str) -> str:
     return "---\n" + "".join(f"{name}: {value}\n" for name, value in fields.items()) + f"---\n\n{body}\n"
 
 
-@given(entity=ENTITIES, floor=st.none() | st.floats(0, 1), known=st.booleans())
-@example(entity=entity({"content": "a\n\n## Links\n\n- [[x]] (y)"}), floor=None, known=True)
-@example(entity=entity({"content": '{"a": 1}'}), floor=None, known=True)
-@example(entity=entity({"content": "```json\n```"}), floor=None, known=True)
-@example(entity=entity({"content": " spaces around \n"}), floor=None, known=True)
-@example(entity=entity({"content": "a\r\nb"}), floor=0.25, known=False)
-def test_every_entity_comes_back_from_its_note(entity: Entity, floor: float | None, known: bool) -> None:
-    keys = {link.target_id: f"key of {link.target_id}" for link in entity.links} if known else {}
-    note = read_note(write_note(entity, keys, floor))
-    assert json.loads(note.body_json) == json.loads(entity.body_json)
+def targets(one: Entity) -> dict[str, Target]:
+    """Return what every link of a memory leads to, as if each had a note."""
+    return {link.target_id: Target(note_name(link.target_id), f"key of {link.target_id}") for link in one.links}
+
+
+@given(
+    entity=ENTITIES,
+    floor=st.none() | st.floats(0, 1),
+    known=st.booleans(),
+    layout=st.sampled_from(["obsidian", "logseq"]),
+)
+@example(entity=entity({"content": "a\n\n## Links\n\n- [[x]] (y)"}), floor=None, known=True, layout="obsidian")
+@example(entity=entity({"content": '{"a": 1}'}), floor=None, known=True, layout="obsidian")
+@example(entity=entity({"content": "```json\n```"}), floor=None, known=True, layout="obsidian")
+@example(entity=entity({"content": " spaces around \n"}), floor=None, known=True, layout="obsidian")
+@example(entity=entity({"content": "a\r\nb"}), floor=0.25, known=False, layout="obsidian")
+@example(entity=entity({"content": "a:: b"}), floor=0.25, known=False, layout="logseq")
+@example(entity=entity({"content": "x", "properties": {"key": "k"}}), floor=None, known=True, layout="obsidian")
+@example(
+    entity=entity({"content": "x", "properties": {"aliases": ["b", "b"]}}), floor=None, known=True, layout="logseq"
+)
+def test_every_entity_comes_back_from_its_note(
+    entity: Entity, floor: float | None, known: bool, layout: Layout
+) -> None:
+    note = read_note(write_note(entity, targets(entity) if known else {}, floor, layout))
+    assert note.is_own
+    assert note.body_json == entity.body_json or len(entity.body_json) > 100_000
     for name in Entity.__struct_fields__:
         if name not in ("body_json", "links", "archived", "archive_reason"):
-            default = None if name.startswith("valid_") else ""
+            default = None if name.startswith("valid_") else () if name == "tags" else ""
             assert note.fields.get(name, default) == getattr(entity, name), name
     assert note.fields.get("score_floor") == floor
     if known:
@@ -112,14 +135,13 @@ def test_every_entity_comes_back_from_its_note(entity: Entity, floor: float | No
         assert set(map(tuple, note.links)) == expected
 
 
-@given(entity=ENTITIES)
-def test_a_note_that_is_read_and_written_again_is_the_same(entity: Entity) -> None:
-    keys = {link.target_id: link.target_id for link in entity.links}
-    first = write_note(entity, keys)
+@given(entity=ENTITIES, layout=st.sampled_from(["obsidian", "logseq"]))
+def test_a_note_that_is_read_and_written_again_is_the_same(entity: Entity, layout: Layout) -> None:
+    first = write_note(entity, targets(entity), layout=layout)
     note = read_note(first)
     fields = {name: value for name, value in note.fields.items() if name in Entity.__struct_fields__}
     again = Entity(**fields, body_json=note.body_json, links=entity.links)
-    assert write_note(again, keys) == first
+    assert write_note(again, targets(entity), layout=layout) == first
 
 
 @given(entity=ENTITIES)
@@ -128,6 +150,7 @@ def test_other_readers_of_yaml_see_the_same_texts(entity: Entity) -> None:
     for name in ("id", "category", "key", "type", "workspace_hash", "status", "source"):
         assert told[name] == getattr(entity, name)
     assert told["tags"] == list(entity.tags)
+    assert told["aliases"][0] == entity.key
     assert told["verified"] is entity.verified
 
 
@@ -155,7 +178,7 @@ def test_a_note_reads_like_a_note() -> None:
         ),
     )
     assert (
-        write_note(one, {"mem-2": "old [database]"})
+        write_note(one, {"mem-2": Target("mem-2", "old [database]")})
         == """\
 ---
 id: mem-0123456789ab
@@ -178,6 +201,7 @@ verified: false
 always_on: false
 visibility: workspace
 source: agent
+aliases: [database]
 ---
 
 We chose SQLite.
@@ -226,7 +250,8 @@ def test_a_note_of_the_original_without_json_becomes_content() -> None:
 def test_a_note_written_by_hand_says_only_what_it_says() -> None:
     note = read_note("\n---\ntags: [a, b]\nkey: idea\nverified:\nunknown: 5\n---\nSome words.\r\nMore.\r\n")
     assert note.fields == {"tags": ("a", "b"), "key": "idea"}
-    assert json.loads(note.body_json) == {"content": "Some words.\nMore."}
+    assert json.loads(note.body_json) == {"content": "Some words.\nMore.", "properties": {"unknown": 5}}
+    assert not note.is_own
 
 
 def test_tags_may_be_a_comma_list() -> None:
@@ -236,23 +261,11 @@ def test_tags_may_be_a_comma_list() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no frontmatter"),
-        ("just words", "no frontmatter"),
-        ("----\nkey: a\n---\n", "no frontmatter"),
         ("---\nkey: a\n", "unclosed frontmatter"),
         ("---\nkey: [a\n---\n", "no YAML"),
         ("---\n- a\n---\n", "no fields"),
-        ("---\nkey: {a: b}\n---\n", "'key'"),
-        ("---\ndecay_score: strong\n---\n", "'decay_score'"),
-        ("---\ncertainty: .nan\n---\n", "'certainty'"),
-        ("---\ncertainty: nan\n---\n", "'certainty'"),
-        ("---\ndecay_score: 1.5\n---\n", "'decay_score'"),
-        ("---\nretrieval_count: -1\n---\n", "'retrieval_count'"),
-        ("---\nvalid_to: 99999999999999999999\n---\n", "'valid_to'"),
-        ('---\nsource: "\\ud800"\n---\n', "frontmatter|'source'"),
-        ("---\nverified: perhaps\n---\n", "'verified'"),
-        ("---\ncreated: yesterday\n---\n", "'created'"),
         ("---\nkey: a\n---\n```json\n{\n```\n", "JSON block"),
+        ("---\nrating: 5\n---\n[1, 2]\n", "'rating' is no field of a memory"),
         ("---\n" + "[" * 5_000 + "\n---\n", "frontmatter"),
     ],
 )
@@ -261,9 +274,111 @@ def test_what_cannot_be_read_is_named(text: str, words: str) -> None:
         read_note(text)
 
 
+WRONG = [
+    ("key", "{a: b}"),
+    ("decay_score", "strong"),
+    ("certainty", ".nan"),
+    ("certainty", "nan"),
+    ("decay_score", "1.5"),
+    ("retrieval_count", "-1"),
+    ("valid_to", "99999999999999999999"),
+    ("verified", "perhaps"),
+    ("created", "yesterday"),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG)
+def test_a_value_of_the_wrong_kind_is_an_error_in_a_note_of_ours(field: str, value: str) -> None:
+    fields = {"id": "mem-1", "category": "c", "key": "k", field: value}
+    with pytest.raises(InvalidInput, match=f"'{field}'"):
+        read_note("---\n" + "".join(f"{name}: {value}\n" for name, value in fields.items()) + "---\nx\n")
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG)
+def test_in_a_note_by_hand_it_is_a_property(field: str, value: str) -> None:
+    note = read_note(f"---\n{field}: {value}\n---\nx\n")
+    assert field not in note.fields
+    assert str(json.loads(note.body_json)["properties"][f"{field}_"]).replace("'", "") == value
+
+
+@pytest.mark.parametrize("text", ["", "just words", "----\nkey: a\n---", "---\n\nbelow a rule", "# A title\n\n> words"])
+def test_any_markdown_is_a_note(text: str) -> None:
+    note = read_note(text)
+    assert (note.fields, json.loads(note.body_json)) == ({}, {"content": text})
+
+
+def test_properties_of_other_programs_are_kept_as_they_are() -> None:
+    note = read_note(
+        "---\naliases:\n  - Alpha\ntags: ['#work', plan]\ndue: 2026-05-01\nrating: 4.5\ndone: false\n"
+        "nothing:\ncode: '007'\ncssclasses: [wide, dark]\n---\nWords.\n"
+    )
+    properties = {
+        "aliases": ["Alpha"],
+        "due": "2026-05-01",
+        "rating": 4.5,
+        "done": False,
+        "nothing": None,
+        "code": "007",
+        "cssclasses": ["wide", "dark"],
+    }
+    assert note.fields == {"tags": ("work", "plan")}
+    assert json.loads(note.body_json) == {"content": "Words.", "properties": properties}
+    again = write_note(msgspec.structs.replace(entity(), body_json=note.body_json), {})
+    assert again.endswith(
+        'aliases: [database, Alpha]\ndue: 2026-05-01\nrating: 4.5\ndone: false\nnothing: null\ncode: "007"\n'
+        'cssclasses: ["wide", "dark"]\n---\n\nWords.\n'
+    )
+    assert read_note(again).body_json == note.body_json
+
+
+@pytest.mark.parametrize(
+    "body", ['{"content": "x"}', '{"content":"caf\\u00e9"}', '{"b": 1.50, "a": [ ]}', '{ "content" : "x" }', '"x"']
+)
+def test_a_body_comes_back_letter_for_letter(body: str) -> None:
+    note = write_note(msgspec.structs.replace(entity(), body_json=body), {})
+    assert read_note(note).body_json == body
+    changed = note.replace("x", "y")
+    assert json.loads(read_note(changed).body_json) == json.loads(body.replace("x", "y"))
+
+
+def test_a_page_of_logseq_has_properties_instead_of_front_matter() -> None:
+    one = entity(tags=("storage", "a, b"), links=(Link(target_id="mem-2", relationship="used by", weight=0.5),))
+    text = write_note(one, {"mem-2": Target("mem-2", "cache")}, layout="logseq")
+    assert text.startswith("mimir-id:: mem-0123456789ab\ncategory:: decision\nkey:: database\n")
+    assert "\ntags:: storage, [[a, b]]\n" in text
+    assert text.endswith("\nalias:: database\n\nWe chose SQLite.\n\n## Links\n\n- [[mem-2|cache]] (used by)\n")
+    assert read_note(text).fields["tags"] == one.tags
+
+
+def test_the_layout_of_the_original_is_its_own_byte_for_byte() -> None:
+    links = (
+        Link(target_id="mem-2", relationship="used by", weight=0.5),
+        Link(target_id="gone:1", relationship="related", weight=0.5),
+    )
+    one = entity(
+        {"content": "We chose SQLite.", "port": 1},
+        tags=("storage", "a, b"),
+        key="no: #1 [odd]",
+        decay_score=0.75,
+        retrieval_count=3,
+        layer="working",
+        created_at_unix_ms=1_769_860_800_123,
+        last_accessed_unix_ms=1_769_904_000_000,
+        links=links,
+    )
+    text = write_note(one, {"mem-2": Target("elsewhere", "cache")}, layout="original")
+    section = "\n## Links\n\n- [[mem-2|cache]] (used by)\n- [[gone_1]] (related) \u2014 unresolved"
+    assert text == of_original(f"{one.body_json}\n{section}", key="no: #1 [odd]")
+    assert original_name("gone:1") == "gone_1"
+
+
 def test_the_name_of_a_note_is_safe() -> None:
     assert note_name("mem-0123456789ab") == "mem-0123456789ab"
-    assert note_name("../a b:\\ü") == "___a_b__ü"
+    assert original_name("../a b:\\ü") == "___a_b__ü"
+    odd = ["../a b:\\ü", "___a_b__ü", "Mem-A", "mem-a", "con", "nul", "x" * 300, "x" * 301, "", "é", "e\u0301"]
+    names = [note_name(entity_id) for entity_id in odd]
+    assert len({name.casefold() for name in names}) == len(odd)
+    assert all(set(name) <= set(original_name(name)) and 0 < len(name) < 150 for name in names)
 
 
 def test_an_unresolved_link_keeps_an_id_that_is_no_file_name() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mimir.store.sqlite.connection import Database
 
 
@@ -21,4 +23,15 @@ class CursorRows:
             "INSERT INTO cursors VALUES (?, ?, ?, ?) ON CONFLICT (connector, item)"
             " DO UPDATE SET position = excluded.position, updated_at_unix_ms = excluded.updated_at_unix_ms",
             (connector, item, position, now_ms),
+        )
+
+    def set_positions(self, connector: str, positions: Mapping[str, str | None], now_ms: int) -> None:
+        """Note the positions of many items; None removes one."""
+        self.database.execute_many(
+            "DELETE FROM cursors WHERE connector = ? AND item = ?",
+            [(connector, item) for item, position in positions.items() if position is None],
+        )
+        self.database.execute_many(
+            "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)",
+            [(connector, item, position, now_ms) for item, position in positions.items() if position is not None],
         )

@@ -1,0 +1,221 @@
+"""What is known of each note since it and its memory were last the same; kept in the store, by folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from mimir.documents import decode, read_bytes
+from mimir.engine import Engine
+from mimir.errors import InvalidInput
+from mimir.model import Entity
+from mimir.rules.note import Note, note_name, read_note
+from mimir.rules.wiki import link_name
+from mimir.vault.files import Seen
+
+_HEADER: Final = ""
+_SAVED_AT_ONCE: Final = 500
+_DIGITS: Final = 12
+_REST: Final = (
+    "agent_id",
+    "always_on",
+    "certainty",
+    "layer",
+    "score_floor",
+    "source",
+    "status",
+    "topic_path",
+    "type",
+    "valid_from_unix_ms",
+    "valid_to_unix_ms",
+    "verified",
+    "visibility",
+)
+
+LinkTo = tuple[str, str, float]
+"""A link as both sides tell it: the id of its target, or a name that leads nowhere; relationship and weight."""
+
+
+class Parts(NamedTuple):
+    """Marks of what a note or a memory says, one for each part that can change by itself."""
+
+    body: str
+    tags: str
+    links: str
+    rest: str
+
+
+class Known(NamedTuple):
+    """A note when it and its memory were last the same; the id is empty for a file that stands for none."""
+
+    entity_id: str
+    seen: Seen
+    parts: Parts
+
+
+NOTHING: Final = Parts("-", "-", "-", "-")
+"""Stands for the parts of a file that is no note of a memory."""
+
+
+class Ledger:
+    """The notes of one vault by their path in it."""
+
+    def __init__(self, engine: Engine, folder: str) -> None:
+        self._engine = engine
+        self._connector = f"vault:{os.path.realpath(folder)}"
+        self._rows = engine.store.positions(self._connector)
+        self._changed: dict[str, str | None] = {}
+        self.header = self._rows.pop(_HEADER, "")
+        self.paths = {known.entity_id: path for path, known in self.items() if known.entity_id}
+
+    def __contains__(self, path: object) -> bool:
+        """Tell whether a file is known."""
+        return path in self._rows
+
+    def __len__(self) -> int:
+        """Return how many files are known."""
+        return len(self._rows)
+
+    def get(self, path: str) -> Known | None:
+        """Return what is known of a file."""
+        row = self._rows.get(path)
+        return None if row is None else _read_row(row)
+
+    def items(self) -> Iterator[tuple[str, Known]]:
+        """Yield every known file and what is known of it."""
+        for path, row in list(self._rows.items()):
+            yield path, _read_row(row)
+
+    def put(self, path: str, known: Known) -> None:
+        """Note that a file and its memory are the same now; saved with the next `save`."""
+        former = self.paths.get(known.entity_id)
+        if known.entity_id and former not in (None, path):
+            self.remove(str(former))
+        row = " ".join(map(str, (*known.seen, *known.parts, known.entity_id)))
+        if self._rows.get(path) != row:
+            self._rows[path] = self._changed[path] = row
+        if known.entity_id:
+            self.paths[known.entity_id] = path
+        if len(self._changed) >= _SAVED_AT_ONCE:
+            self.save()
+
+    def remove(self, path: str) -> None:
+        """Forget a file."""
+        row = self._rows.pop(path, None)
+        if row is not None:
+            self._changed[path] = None
+            entity_id = _read_row(row).entity_id
+            if self.paths.get(entity_id) == path:
+                del self.paths[entity_id]
+
+    def save(self, header: str | None = None) -> None:
+        """Keep in the store what was noted; ``header`` says up to where all is."""
+        if header is not None and header != self.header:
+            self.header = self._changed[_HEADER] = header
+        if self._changed:
+            with self._engine.writing() as now:
+                self._engine.store.set_positions(self._connector, self._changed, now)
+            self._changed.clear()
+
+    def names(self) -> dict[str, str]:
+        """Return the ids that links lead to by the names they may use: the path of a note, its file, or its id."""
+        names: dict[str, str] = {}
+        for entity_id, path in self.paths.items():
+            base = link_name(path.rpartition("/")[2])
+            # Two notes of one name: which is meant cannot be told, unless one lies at the top.
+            names[base] = entity_id if base not in names or "/" not in path else names[base]
+            names.setdefault(note_name(entity_id).lower(), entity_id)
+        names |= {link_name(path): entity_id for entity_id, path in self.paths.items()}
+        return names
+
+
+def follow_renames(folder: str, ledger: Ledger, files: Mapping[str, Seen], most_bytes: int) -> None:
+    """Find the notes that are missing where they were among the files that are not known."""
+    missing = {
+        known.entity_id: (path, known) for path, known in ledger.items() if known.entity_id and path not in files
+    }
+    strange = [path for path in files if path not in ledger] if missing else []
+    for path in strange:
+        try:
+            note = read_file(folder, path, most_bytes)
+        except InvalidInput:
+            continue
+        told = note.fields.get("id", "")
+        if told not in missing:
+            # Without an id it is one that was moved as it is.
+            body = parts_of_note(note, ()).body
+            size = files[path].size
+            same = (one for one, (_, known) in missing.items() if (known.seen.size, known.parts.body) == (size, body))
+            told = next(same, "")
+        if told in missing:
+            _, known = missing.pop(told)
+            ledger.put(path, known._replace(seen=Seen(known.seen.size, 0)))
+
+
+def read_file(folder: str, path: str, most_bytes: int) -> Note:
+    """Return what the note at a path in a vault says.
+
+    Raises:
+        InvalidInput: it cannot be read; the message begins with what is wrong.
+    """
+    whole = os.path.join(folder, path)
+    try:
+        return read_note(decode(whole, read_bytes(whole, most_bytes, follow=os.path.islink(whole))))
+    except InvalidInput as error:
+        raise InvalidInput(error.message.removeprefix(f"{whole}: "), hint=error.hint) from None
+
+
+def resolved(note: Note, names: Mapping[str, str]) -> list[LinkTo]:
+    """Return the links of a note by the ids that their names stand for; a name that stands for none stays."""
+    return [(names.get(link_name(one.name), one.name), one.relationship, one.weight) for one in note.links]
+
+
+def parts_of(entity: Entity, score_floor: float | None, links: Iterable[LinkTo]) -> Parts:
+    """Return the marks of a memory with the links that its note shows."""
+    fields = {name: getattr(entity, name) for name in _REST if name != "score_floor"}
+    return _parts({**fields, "score_floor": score_floor}, entity.body_json, entity.tags, links)
+
+
+def parts_of_note(note: Note, links: Iterable[LinkTo]) -> Parts:
+    """Return the marks of what a note says."""
+    return _parts(note.fields, note.body_json, note.fields.get("tags", ()), links)
+
+
+def says_nothing_else(note: Note, entity: Entity, links: Iterable[LinkTo], shown: Iterable[LinkTo]) -> bool:
+    """Tell whether all that a note says is so in a memory, of which ``shown`` are the links."""
+    fields = {name: told for name, told in note.fields.items() if name in _REST or name == "tags"}
+    return (
+        value_of(note.body_json) == value_of(entity.body_json)
+        and all(getattr(entity, name, told) == told for name, told in fields.items())
+        and {*links} == {*shown}
+    )
+
+
+def _parts(fields: Mapping[str, Any], body_json: str, tags: Iterable[str], links: Iterable[LinkTo]) -> Parts:
+    rest = {name: fields[name] for name in _REST if fields.get(name) not in (None, "")}
+    return Parts(_mark(value_of(body_json)), _mark(list(tags)), mark_of_links(links), _mark(rest))
+
+
+def mark_of_links(links: Iterable[LinkTo]) -> str:
+    """Return the mark of links, in whatever order they come."""
+    return _mark(sorted(map(list, links)))
+
+
+def value_of(body_json: str) -> str:
+    """Return JSON text in a form that is equal for equal values."""
+    try:
+        return json.dumps(json.loads(body_json), sort_keys=True)
+    except (ValueError, RecursionError):
+        return body_json
+
+
+def _mark(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+
+
+def _read_row(row: str) -> Known:
+    size, changed_ns, *parts, entity_id = row.split(" ", 6)
+    return Known(entity_id, Seen(int(size), int(changed_ns)), Parts(*parts))
