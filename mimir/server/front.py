@@ -5,6 +5,7 @@ A face is what is served there: the protocol's transports, the dashboard, or bot
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -16,6 +17,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from types import FrameType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -24,11 +26,12 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mimir import __version__
 from mimir.config import comma_list, is_loopback
 from mimir.errors import InvalidInput, Unavailable
-from mimir.server.auth import OPEN_PATH, PUBLIC_RATE, BodyCheck, SenderCheck, refuse
+from mimir.server.auth import BODY_S, OPEN_PATH, PUBLIC_RATE, BodyCheck, SenderCheck, refuse
 
 if TYPE_CHECKING:
     from mimir.config import Settings
@@ -112,6 +115,43 @@ def quiet_libraries(level: str) -> None:
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
+class TimedHead(H11Protocol):
+    """Speaks HTTP, and gives up a client that does not send the head of a request in time (408)."""
+
+    head_s = BODY_S
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the class above
+        """Begin to wait for the first head."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Read what has arrived, and see whether it ends a head or begins one."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._stop()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
+            self._stop()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(self.head_s, self._give_up)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        self.transport.write(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+        self.transport.close()
+
+
 class Front(uvicorn.Server):
     """The web server; when it is to stop it first finishes what was accepted.
 
@@ -129,6 +169,7 @@ class Front(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 build_app(settings, faces, traffic),
+                http=TimedHead,
                 ws="none",
                 log_config=None,
                 access_log=False,

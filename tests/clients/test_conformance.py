@@ -21,7 +21,6 @@ ASKS_NOTHING = "Mimir asks nothing of its client: no sampling, no elicitation, n
 NO_SUBSCRIPTIONS = "Mimir offers no subscriptions: what it lists does not change while it serves."
 NO_TASKS = "Tasks are an extension that Mimir does not offer: its calls end in seconds and can be cancelled."
 NO_PARAMETER_HEADERS = "No tool of Mimir asks for a parameter to be repeated in a header."
-NO_PROMPTS = "Lists of prompts are answered though prompts are not declared."
 NO_RESUMPTION = "Checks nothing of a server that does not resume broken streams, which is optional and gone since."
 
 EXCLUDED = {
@@ -37,7 +36,6 @@ EXCLUDED = {
         "server-sse-polling": NO_RESUMPTION,
     },
     "2026-07-28": {
-        "server-stateless": NO_PROMPTS,
         "input-required-result-basic-elicitation": ASKS_NOTHING,
         "input-required-result-basic-sampling": ASKS_NOTHING,
         "input-required-result-basic-list-roots": ASKS_NOTHING,

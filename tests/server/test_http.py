@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -248,6 +248,9 @@ def running(folder: Path, *flags: str) -> Iterator[WebServer]:
 
 
 PING = request(1, "ping")
+CHUNKED = (
+    b"POST /message HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
 HUGE = {"Content-Length": str(MAXIMUM_REQUEST_BYTES + 1)}
 
 
@@ -293,13 +296,27 @@ def test_a_bad_request_gets_its_status_and_the_server_lives(
         (400, b"POST /message HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n"),
         (400, b"POST /message HTTP/1.1\r\n\r\n"),
         (421, b"POST /message HTTP/1.0\r\n\r\n"),
+        (400, b"POST /message HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n"),
+        (400, b"POST /message HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}"),
+        (400, b"POST /message HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n"),
+        (400, CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n"),
+        (413, CHUNKED + b"100000\r\n%b\r\n" % bytes(1 << 20) * 17),
+        (400, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: a\x00b\r\n\r\n"),
+        (400, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (b"X: a\r\n" * 20_000)),
+        (400, b"GET /\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
+        (421, b"POST /message HTTP/1.1\r\nHost: localhost@evil.example\r\nContent-Length: 0\r\n\r\n"),
+        (421, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        (404, b"CONNECT evil.example:443 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        (405, b"TRACE /mcp HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         (404, b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         (404, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
     ],
 )
 def test_bytes_that_are_no_proper_request_get_their_status(shared: WebServer, status: int, raw: bytes) -> None:
     with socket.create_connection(("127.0.0.1", shared.port), PATIENCE_S) as connection:
-        connection.sendall(raw)
+        with suppress(BrokenPipeError, ConnectionResetError):  # it may have its answer before it has read all
+            connection.sendall(raw)
         assert connection.recv(64).startswith(b"HTTP/1.1 %d" % status)
     assert shared.is_alive()
 
@@ -357,6 +374,22 @@ def test_a_body_that_does_not_arrive_is_given_up(db: str) -> None:
             b"POST /message HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
         )
         connection.sendall(head)
+        assert connection.recv(64).startswith(b"HTTP/1.1 408")
+    assert web.is_alive()
+    web.close()
+
+
+@pytest.mark.parametrize("begun", [b"", b"POST /message HTTP/1.1\r\nHost: loc"])
+def test_a_head_that_does_not_arrive_is_given_up(db: str, begun: bytes) -> None:
+    port = free_port()
+    code = (
+        "from mimir.config import load_settings; from mimir.server.dispatch import Dispatcher;"
+        "from mimir.cli.faces import serve_over_http; from mimir.server.front import TimedHead; TimedHead.head_s = 0.5;"
+        f"serve_over_http(Dispatcher(load_settings(db={db!r}, port={port})), mcp=True, web=False)"
+    )
+    web = WebServer([sys.executable, "-c", code], port)
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
+        connection.sendall(begun)
         assert connection.recv(64).startswith(b"HTTP/1.1 408")
     assert web.is_alive()
     web.close()
