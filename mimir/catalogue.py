@@ -25,6 +25,7 @@ CATALOGUE_PATH: Final = os.path.join(os.path.dirname(__file__), "catalogue.json"
 OPERATION_MODULES: Final = (
     "entities",
     "search",
+    "context",
     "ai",
     "asking",
     "ingestion",
@@ -80,9 +81,10 @@ def build_catalogue() -> dict[str, Any]:
 
     from mimir.operation import REGISTRY
 
-    for module in OPERATION_MODULES:
-        importlib.import_module(f"mimir.operations.{module}")
-    return {name: _describe(declared) for name, declared in REGISTRY.items()}
+    # Not in the order of the registry: a module may have imported another one first.
+    modules = [importlib.import_module(f"mimir.operations.{module}").__name__ for module in OPERATION_MODULES]
+    declared = sorted(REGISTRY.items(), key=lambda pair: modules.index(pair[1].function.__module__))
+    return {name: _describe(one) for name, one in declared}
 
 
 def _describe(declared: Operation) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from mimir.engine import Engine
 from mimir.operations import (
     ai,
     asking,
+    context,
     entities,
     erasure,
     graph,
@@ -43,7 +44,7 @@ class Memory(Engine):
     recall_when = search.recall_when
     semantic_search = search.semantic_search
     embed = search.embed
-    context = search.context
+    context = context.context
 
     extract = ai.extract
     ask = asking.ask

@@ -21,7 +21,10 @@ from mimir.cli.commands import (
 )
 from mimir.cli.output import print_json
 from mimir.config import IS_WINDOWS
-from mimir.operations.search import context
+from mimir.operations.context import context
+
+_HOOK_CHARACTERS: Final = 9_500
+"""Longest block of a session's start: clients cut off what exceeds 10,000 characters."""
 
 _NOTHING: Final = "> 0 entities recalled"
 """How a block ends that holds no memory: a session is better off without it."""
@@ -46,7 +49,7 @@ def _context(plain: Action) -> Action:
         if not values.pop("hook"):
             return plain(settings, values)
         with open_engine(settings) as engine:
-            block = context(engine)
+            block = context(engine, max_context_chars=_HOOK_CHARACTERS)
         if not block.markdown.endswith(_NOTHING):
             output = {"hookEventName": "SessionStart", "additionalContext": block.markdown}
             print_json({"hookSpecificOutput": output})

@@ -15,8 +15,8 @@ from msgspec import UNSET
 
 from mimir.errors import InvalidInput
 from mimir.model import Hit, Json, Recalled, Reindexed, Remembered
+from mimir.operations.context import ContextBlock
 from mimir.operations.entities import AsOf, Forgotten, Found, History, PastVersion
-from mimir.operations.search import ContextBlock
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from typing import Final
 
+from mimir.rules.time import day
+
 _MARKUP: Final = str.maketrans({"<": "&lt;", ">": "&gt;", "`": "'", "*": "\u2217", "[": "(", "]": ")"})
 _HEADING: Final = re.compile("##+")
 _ROLE: Final = re.compile(
@@ -66,18 +68,21 @@ def context_line(
     text: str,
     retrievals: int,
     decay: float,
+    recorded_ms: int,
+    valid_to_ms: int | None,
     age_days: float,
     agent: str,
     most: int,
     mark: str = "",
 ) -> str:
-    """Return a memory as its line of the block for a prompt: what it says, then how old it is and who stored it."""
+    """Return a memory as its line of the block for a prompt: what it says, then since when and who stored it."""
     age = f"{age_days:.0f} d" if age_days >= _DAY else "under 1 d"
     name = _name(agent)
     who = f", agent {name}" if name else ""
+    end = f", until {day(valid_to_ms)}" if valid_to_ms is not None else ""
     return (
         f"- {mark}[{one_line(category)}] **{one_line(key)}** \u2014 {_said(text, most)}"
-        f" (retrievals: {retrievals}, decay: {decay:.2f}) \u2014 age {age}{who}"
+        f" (retrievals: {retrievals}, decay: {decay:.2f}) \u2014 {day(recorded_ms)}, age {age}{end}{who}"
     )
 
 

@@ -127,7 +127,18 @@ def secrets(data: bytes) -> None:
 def prompt(data: bytes) -> None:
     """Put a text into a prompt as data: a line, and a part that begins no other."""
     text = data.decode("utf-8", "surrogateescape")
-    line = context_line(category=text, key=text, text=text, retrievals=1, decay=1.0, age_days=0.0, agent=text, most=100)
+    line = context_line(
+        category=text,
+        key=text,
+        text=text,
+        retrievals=1,
+        decay=1.0,
+        recorded_ms=0,
+        valid_to_ms=None,
+        age_days=0.0,
+        agent=text,
+        most=100,
+    )
     assert line.isprintable(), "a line breaks"
     assert not any(rest and not rest.startswith("    ") for rest in source("k", text).splitlines()[1:]), "a part begins"
 

@@ -7,7 +7,7 @@ import pytest
 from mimir import Memory
 from mimir.model import Recalled
 from tests.conftest import OpenMemory
-from tests.doubles import FixedClock
+from tests.doubles import DAY_MS, FixedClock
 
 
 def keys(answer: Recalled) -> list[str]:
@@ -141,6 +141,9 @@ def test_a_layer_lists_the_most_used_first(memory: Memory) -> None:
 # --- context
 
 
+DAY = "2025-06-15"
+
+
 def test_the_block_lists_pinned_then_ranked_memories_and_counts_them(memory: Memory) -> None:
     memory.remember("rule", "tone", {"content": "Answer   briefly.\nAlways."}, always_on=True)
     memory.remember("decision", "db", {"content": "We chose SQLite."})
@@ -152,9 +155,9 @@ def test_the_block_lists_pinned_then_ranked_memories_and_counts_them(memory: Mem
         "",
         "### Always On",
         "",
-        "- [always-on] [rule] **tone** — Answer briefly. Always. (retrievals: 0, decay: 0.50) — age under 1 d",
+        f"- [always-on] [rule] **tone** — Answer briefly. Always. (retrievals: 0, decay: 0.50) — {DAY}, age under 1 d",
         "",
-        "- [decision] **db** — We chose SQLite. (retrievals: 0, decay: 0.50) — age under 1 d",
+        f"- [decision] **db** — We chose SQLite. (retrievals: 0, decay: 0.50) — {DAY}, age under 1 d",
         "",
         "> 2 entities recalled",
     ]
@@ -194,6 +197,58 @@ def test_a_block_about_a_question_has_what_answers_it(memory: Memory) -> None:
         memory.remember("c", f"k{number}", {"content": f"unrelated matter {number}"})
     memory.remember("c", "tea", {"content": "green tea is brewed at eighty degrees"})
     assert "**tea**" in memory.context(query="how is green tea brewed", limit=1).markdown
+
+
+def test_a_block_about_a_question_shows_the_passage_that_fits(memory: Memory) -> None:
+    story = "Nothing of note happened at the harbour that day. " * 100
+    memory.remember("log", "voyage", {"content": f"{story}\n\nThe anchor chain broke near Reykjavik.\n\n{story}"})
+    assert "The anchor chain broke near Reykjavik." in memory.context(query="anchor chain Reykjavik").markdown
+    assert "Reykjavik" not in memory.context().markdown
+
+
+def test_a_block_about_a_foreign_topic_has_pinned_memories_only(memory: Memory) -> None:
+    memory.remember("rule", "tone", {"content": "Answer briefly."}, always_on=True)
+    memory.remember("c", "tea", {"content": "green tea is brewed at eighty degrees"})
+    block = memory.context(query="submarine volcano")
+    assert block.low_relevance is True
+    assert "**tone**" in block.markdown
+    assert "**tea**" not in block.markdown
+    assert memory.context(query="green tea").low_relevance is not True
+
+
+def test_a_block_says_what_kind_of_search_could_not_run(keyword_memory: Memory) -> None:
+    keyword_memory.remember("c", "tea", {"content": "green tea"})
+    block = keyword_memory.context(query="green tea")
+    assert block.degraded == "keyword recall only: embedding is switched off"
+    assert "**tea**" in block.markdown
+
+
+def test_a_text_that_only_repeats_another_gives_its_place_to_the_next(memory: Memory) -> None:
+    memory.remember("rule", "a", {"content": "The deploy runs at noon on Fridays."}, always_on=True)
+    memory.remember("note", "b", {"content": "deploy runs at noon, on fridays"})
+    memory.remember("note", "c", {"content": "The deploy runs at noon on Mondays."})
+    memory.remember("note", "d", {"content": "The deploy does not run at noon on Fridays."})
+    memory.remember("port", "e", {"content": "5432"})
+    memory.remember("port", "f", {"content": "5432"})
+    markdown = memory.context(limit=4).markdown
+    assert [key for key in "abcdef" if f"**{key}**" in markdown] == ["a", "c", "d", "e", "f"]
+
+
+def test_a_line_tells_since_when_and_until_when(memory: Memory, clock: FixedClock) -> None:
+    memory.remember("c", "k", {"content": "on leave"}, valid_to_unix_ms=clock.now_ms() + 10 * DAY_MS)
+    clock.advance(3 * DAY_MS)
+    assert "— 2025-06-15, age 3 d, until 2025-06-25" in memory.context().markdown
+
+
+def test_pinned_memories_leave_half_of_the_room_to_those_that_answer(memory: Memory) -> None:
+    for number in range(60):
+        memory.remember("rule", f"rule-{number}", {"content": f"rule number {number} is to be heeded"}, always_on=True)
+        memory.remember("note", f"note-{number}", {"content": f"what happened on the day number {number}"})
+    whole = memory.context(limit=5).markdown
+    assert (whole.count("[always-on]"), whole.count("[note]")) == (50, 5)
+    cut = memory.context(limit=40, max_context_chars=4_000).markdown
+    assert len(cut) <= 4_000
+    assert min(cut.count("[always-on]"), cut.count("[note]")) >= 12
 
 
 def test_conversations_and_what_does_not_hold_stay_out_of_the_block(memory: Memory, clock: FixedClock) -> None:
@@ -240,7 +295,7 @@ def test_long_bodies_are_cut_at_a_hundred_characters(memory: Memory) -> None:
 )
 def test_what_is_remembered_cannot_pose_as_structure(memory: Memory, text: str) -> None:
     memory.remember(f"c {text}", f"k {text}", {"content": text}, always_on=True)
-    memory.remember(f"d {text}", f"k {text}", {"content": text})
+    memory.remember(f"d {text}", f"k {text}", {"content": f"and {text}"})
     lines = memory.context().markdown.splitlines()
     assert len(lines) == 11
     for line in (lines[6], lines[8]):
@@ -254,7 +309,7 @@ def test_what_is_remembered_cannot_pose_as_structure(memory: Memory, text: str) 
 @pytest.mark.parametrize("most", [150, 400, 1_000, 100_000])
 def test_a_block_stays_within_its_budget_and_says_what_it_left_out(memory: Memory, most: int) -> None:
     for number in range(10):
-        memory.remember("c", f"key-{number}", {"content": "many words " * 20}, always_on=number < 2)
+        memory.remember("c", f"key-{number}", {"content": f"{number} many words " * 20}, always_on=number < 2)
     markdown = memory.context(max_context_chars=most).markdown
     shown = markdown.count("\n- ")
     assert len(markdown) <= most
