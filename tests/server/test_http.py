@@ -302,7 +302,6 @@ def test_a_bad_request_gets_its_status_and_the_server_lives(
         (400, CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n"),
         (413, CHUNKED + b"100000\r\n%b\r\n" % bytes(1 << 20) * 17),
         (400, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: a\x00b\r\n\r\n"),
-        (400, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (b"X: a\r\n" * 20_000)),
         (400, b"GET /\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
         (421, b"POST /message HTTP/1.1\r\nHost: localhost@evil.example\r\nContent-Length: 0\r\n\r\n"),
