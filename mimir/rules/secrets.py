@@ -377,11 +377,17 @@ def may_hold_secrets(text: str) -> bool:
     return bool(_wanted(text))
 
 
-def masked(text: str, secrets: list[Secret]) -> str:
-    """Return a text with words in place of each of its secrets."""
-    for secret in reversed(secrets):
-        text = f"{text[: secret.start]}{_MASK}{secret.kind}]{text[secret.end :]}"
-    return text
+def masked(text: str, name: str = "") -> tuple[str, list[Secret]]:
+    """Return a text with words in place of each of its secrets, and what they were; nothing in it looks like one then.
+
+    What a first look took for the end of something longer can be a secret of its own once the rest is gone.
+    """
+    found: list[Secret] = []
+    while secrets := find_secrets(text, name):
+        found += secrets
+        for secret in reversed(secrets):
+            text = f"{text[: secret.start]}{_MASK}{secret.kind}]{text[secret.end :]}"
+    return text, found
 
 
 def screen(value: Json, place: str, name: str = "") -> tuple[Json, list[Found]]:
@@ -395,16 +401,15 @@ def screen(value: Json, place: str, name: str = "") -> tuple[Json, list[Found]]:
 
 def _screened(value: Json, place: str, name: str, found: list[Found]) -> Json:
     if isinstance(value, str):
-        secrets = find_secrets(value, name)
+        safe_text, secrets = masked(value, name)
         found += [Found(secret.kind, place) for secret in secrets]
-        return masked(value, secrets) if secrets else value
+        return safe_text
     if isinstance(value, (list, tuple)):
         return [_screened(part, place, name, found) for part in value]
     if isinstance(value, dict):
         safe: dict[str, Json] = {}
         for member, part in value.items():
-            secrets = find_secrets(member)
-            shown = masked(member, secrets)
+            shown, secrets = masked(member)
             found += [Found(secret.kind, f"a name in {place}") for secret in secrets]
             telling = member if _compiled(_NAMED).fullmatch(member) else name
             safe[shown] = _screened(part, f"{place}.{shown}", telling, found)

@@ -223,7 +223,7 @@ def test_every_rule_finds_something() -> None:
 )
 @effort(60)
 def test_what_was_masked_is_clean(text: str) -> None:
-    once = masked(text, find_secrets(text))
+    once, _ = masked(text)
     assert find_secrets(once) == []
     if TOKEN in text:
         assert TOKEN not in once
