@@ -49,6 +49,23 @@ def test_no_read_waits_for_the_write_lock_of_another_process(
         assert not reader.is_alive()
 
 
+@pytest.mark.parametrize("name", READS)
+def test_no_read_waits_for_another_writer_of_its_own_process(
+    open_memory: OpenMemory, clock: FixedClock, name: str
+) -> None:
+    memory = open_memory(busy_timeout_ms=FOR_EVER_MS)
+    memory.remember("c", "embedded", {"content": "green tea"})
+    memory.embed_pending()
+    memory.state_set("gone", "1", ttl_seconds=1)
+    clock.advance(5_000)
+    memory.remember("c", "waiting", {"content": "green kettle"})
+    reader = threading.Thread(target=READS[name], args=(memory,))
+    with memory.store.writing():
+        reader.start()
+        reader.join(PATIENCE_S)
+        assert not reader.is_alive()
+
+
 class Interrupting(WordEmbedder):
     """An embedder during whose work another process takes the store."""
 

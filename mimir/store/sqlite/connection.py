@@ -140,7 +140,7 @@ class Database:
             Busy: another process held the lock longer than the bounded wait.
         """
         connection = self.connection
-        with self.naming_failures(), self._write_lock:
+        with self.naming_failures(), self._turn():
             if connection.in_transaction:
                 yield connection
                 return
@@ -155,6 +155,16 @@ class Database:
             except BaseException:
                 _end(connection, "ROLLBACK")
                 raise
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        # Only who has little patience gives up: another writer of this process may be at something long.
+        if not self._write_lock.acquire(timeout=getattr(self._local, "patience_s", -1)):
+            raise apsw.BusyError("another thread is writing")
+        try:
+            yield
+        finally:
+            self._write_lock.release()
 
     def unlock(self, connection: apsw.Connection) -> None:
         """Learn how the store is sealed from its first connection, and see that it still is so on each later one.
