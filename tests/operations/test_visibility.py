@@ -14,6 +14,7 @@ import pytest
 
 from mimir import Memory, NotFound
 from mimir.__main__ import main
+from mimir.catalogue import load_catalogue
 from mimir.model import Recalled
 from scripts.visibility import CALLERS, DOORS, HOME, LEVELS, OWNER, Caller, Door, may_read
 from tests.conftest import OpenMemory
@@ -198,6 +199,11 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]
 
 def test_every_door_of_the_table_is_looked_through() -> None:
     assert LOOKS.keys() == {door.name for door in DOORS}
+
+
+def test_every_tool_that_reads_is_a_door_or_shows_no_memory() -> None:
+    reading = {name for name, entry in load_catalogue().items() if entry["effect"] == "read"}
+    assert reading - {door.name.split()[0] for door in DOORS} == {"state_get", "state_list", "health"}
 
 
 @pytest.mark.parametrize("level", LEVELS)
