@@ -51,7 +51,7 @@ export function line(entity, words = summary(entity.body_json)) {
   return h(
     "article.line",
     null,
-    h("div.row", null, h("h3.clip", null, opener(entity)), marks(entity)),
+    h("div.row", null, h("h2.clip", null, opener(entity)), marks(entity)),
     h("p.words", null, words),
     h("div.row.quiet.small", null, category(entity.category), h("span", null, layerName(entity.layer)), instant(entity.recorded_at_unix_ms)),
   );
@@ -105,17 +105,16 @@ export function facts(entity) {
   return h("dl.facts", null, rows.filter(([, value]) => value).map(([name, value]) => [h("dt", null, name), h("dd", null, value)]));
 }
 
-/** Return a text with the spans of it that matched marked; spans are [start, end) in code points. */
+/** Return a text with the spans of it that matched marked; spans are [start, end). */
 export function highlighted(text, spans = []) {
-  const letters = Array.from(text);
   const parts = [];
   let from = 0;
   for (const [start, end] of [...spans].sort((a, b) => a[0] - b[0])) {
-    if (start < from || end > letters.length) continue;
-    parts.push(letters.slice(from, start).join(""), h("mark", null, letters.slice(start, end).join("")));
+    if (start < from || end > text.length) continue;
+    parts.push(text.slice(from, start), h("mark", null, text.slice(start, end)));
     from = end;
   }
-  return [...parts, letters.slice(from).join("")];
+  return [...parts, text.slice(from)];
 }
 
 const ARMS = { keyword: "Words", dense: "Meaning" };

@@ -76,7 +76,8 @@ export function textField(body) {
 export function summary(json, most = 240) {
   const body = readBody(json);
   const named = textField(body);
-  const text = typeof body === "string" ? body : named ? body[named] : flat(body);
+  // A list cuts long bodies, which are no JSON then.
+  const text = typeof body === "string" ? body.replace(/^\{"\w+":\s*"/, "") : named ? body[named] : flat(body);
   return text.slice(0, most * 2).replace(/\s+/g, " ").trim().slice(0, most);
 }
 
