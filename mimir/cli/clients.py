@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
@@ -297,6 +299,16 @@ def client_configuration(db: str, key_file: str = "") -> dict[str, object]:
     """Return the entry of a client's JSON configuration that starts a server on a store."""
     command, *arguments = server_command(db, key_file)
     return {"mcpServers": {SERVER: {"command": command, "args": arguments}}}
+
+
+def shell_line(words: Sequence[str]) -> str:
+    """Return words as a line for a shell; on Windows one that cmd, PowerShell and Git's shell read alike.
+
+    A path with a space is the exception there: PowerShell takes a line that begins with a quote for a text.
+    """
+    if IS_WINDOWS:
+        return subprocess.list2cmdline([word.replace("\\", "/") for word in words])
+    return shlex.join(words)
 
 
 def program() -> list[str]:

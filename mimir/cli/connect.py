@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
@@ -28,6 +27,7 @@ from mimir.cli.clients import (
     is_installed,
     located,
     program,
+    shell_line,
     this_system,
 )
 from mimir.cli.commands import Argument, Command, as_flags, json_option, setting_options
@@ -181,8 +181,8 @@ def _targets(
     settings = load_settings(**flags)
     words = _settings_words({name: value for name, value in flags.items() if name != "tools"}, settings)
     commands = {
-        "SessionStart": shlex.join([*program(), "context", "--hook", *words]),
-        "SessionEnd": shlex.join([*program(), "groom", "--background", *words]),
+        "SessionStart": shell_line([*program(), "context", "--hook", *words]),
+        "SessionEnd": shell_line([*program(), "groom", "--background", *words]),
     }
     note = Change(path=("note",), value=NOTE)
     files: dict[str, Target] = {}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import shlex
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from mimir import __version__
-from mimir.cli.clients import client_configuration, server_command
+from mimir.cli.clients import client_configuration, server_command, shell_line
 from mimir.cli.commands import (
     Command,
     json_option,
@@ -25,7 +23,7 @@ from mimir.cli.commands import (
 from mimir.cli.keys import readable_copies
 from mimir.cli.matrix import Answered, Connection, ask, connections, environment_of, is_ours
 from mimir.cli.output import as_commands, console, distance, print_json, size, table
-from mimir.config import IS_WINDOWS, DefaultStore, Settings, default_store, is_store_named, load_settings, option
+from mimir.config import DefaultStore, Settings, default_store, is_store_named, load_settings, option
 from mimir.embedding import open_embedder
 from mimir.embedding.bundled import BundledEmbedder, verify_model
 from mimir.errors import MimirError
@@ -117,8 +115,7 @@ def _doctor(flags: dict[str, Any], values: dict[str, Any]) -> int:
     rows = [(one.title, "yes" if one.installed else "no", _scope_shown(one), one.store, one.profile) for one in matrix]
     out.print(table(("client", "installed", "state", "store", "tools"), rows))
     out.print("A client starts the server with:\n")
-    line = subprocess.list2cmdline(command) if IS_WINDOWS else shlex.join(command)
-    out.print(f"    {line}\n", soft_wrap=True)
+    out.print(f"    {shell_line(command)}\n", soft_wrap=True)
     out.print("In a client's JSON configuration:\n")
     out.print(msgspec.json.format(msgspec.json.encode(configuration), indent=2).decode(), soft_wrap=True)
     return 0 if healthy else 1
