@@ -122,7 +122,8 @@ class Event(Struct, frozen=True, kw_only=True, gc=False):
 class EventFilter(Struct, frozen=True, kw_only=True):
     """Which events a read returns; None means that the field is not looked at. Both bounds of time are inclusive.
 
-    `caller` keeps out what is about a memory that is private to another agent.
+    `caller` keeps out what is about a memory that is private to another agent; `before` is a sequence number, `text`
+    what its words or names hold.
     """
 
     from_ms: int | None = None
@@ -133,6 +134,8 @@ class EventFilter(Struct, frozen=True, kw_only=True):
     entity_id: str | None = None
     agent_id: str | None = None
     workspace_hash: str | None = None
+    before: int | None = None
+    text: str | None = None
     caller: str | None = None
 
 
@@ -193,7 +196,8 @@ class Filter(Struct, frozen=True, kw_only=True):
     """Which entities a read may return. None means that the field is not looked at.
 
     `caller` is the identity for private memories, which `every_caller` lifts for upkeep; `valid_at` is the instant
-    at which a fact must hold; `past_versions` lets closed versions through as owners of passages.
+    at which a fact must hold; `past_versions` lets closed versions through as owners of passages. `left_recall` lets
+    only what is archived or retired through, together with `include_archived`.
     """
 
     category: str | None = None
@@ -210,6 +214,42 @@ class Filter(Struct, frozen=True, kw_only=True):
     every_caller: bool = False
     valid_at: int | None = None
     past_versions: bool = False
+    left_recall: bool = False
+    tag: str | None = None
+    status: str | None = None
+    verified: bool | None = None
+
+
+Sort: TypeAlias = Literal["accessed", "created", "changed", "strength", "uses", "key"]
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """How a list is sorted, ties by number, and behind which value and number a page of it begins."""
+
+    by: Sort = "accessed"
+    descending: bool = True
+    after: tuple[str | float, int] | None = None
+
+
+class Outline(Struct, frozen=True, kw_only=True, gc=False):
+    """What a picture or a list of names shows of an entity."""
+
+    id: str
+    category: str
+    key: str
+    layer: str
+    decay_score: float
+    archived: bool
+    status: str
+
+
+class Edge(Struct, frozen=True, kw_only=True, gc=False):
+    """A link with both of its ends by their numbers."""
+
+    source: int
+    target: int
+    relationship: str
+    weight: float
 
 
 class Candidate(Struct, frozen=True, kw_only=True, gc=False):
@@ -325,6 +365,9 @@ class Reindexed(Struct, frozen=True, kw_only=True):
     reindexed: int
 
 
+EQUAL_FIELDS = ("type", "workspace_hash", "agent_id", "layer", "always_on", "status", "verified")
+"""The fields of a filter, beside the category, that a memory's own must equal."""
+
 RETIRED_STATUSES = frozenset({"deprecated", "superseded", "expired", "invalidated"})
 """Statuses that take a memory out of default recall."""
 
@@ -341,21 +384,20 @@ def passes(entity: Entity, filter_: Filter) -> bool:
             return False
     elif entity.category != filter_.category:
         return False
-    for name in ("type", "workspace_hash", "agent_id", "layer", "always_on"):
+    for name in EQUAL_FIELDS:
         wanted = getattr(filter_, name)
         if wanted is not None and getattr(entity, name) != wanted:
             return False
-    if filter_.topic_path is not None and not entity.topic_path.startswith(filter_.topic_path):
-        return False
-    if filter_.min_decay > 0 and entity.decay_score < filter_.min_decay:
-        return False
-    if not filter_.include_archived and not is_live(entity):
-        return False
-    if filter_.valid_at is not None:
-        start, end = entity.valid_from_unix_ms, entity.valid_to_unix_ms
-        if (start is not None and start > filter_.valid_at) or (end is not None and end <= filter_.valid_at):
-            return False
-    return filter_.every_caller or is_readable(entity, filter_.caller)
+    start, end = entity.valid_from_unix_ms, entity.valid_to_unix_ms
+    return (
+        (filter_.tag is None or filter_.tag in entity.tags)
+        and (filter_.topic_path is None or entity.topic_path.startswith(filter_.topic_path))
+        and (filter_.min_decay <= 0 or entity.decay_score >= filter_.min_decay)
+        and (is_live(entity) != filter_.left_recall if filter_.left_recall or not filter_.include_archived else True)
+        and (filter_.valid_at is None or start is None or start <= filter_.valid_at)
+        and (filter_.valid_at is None or end is None or end > filter_.valid_at)
+        and (filter_.every_caller or is_readable(entity, filter_.caller))
+    )
 
 
 def is_readable(entity: Entity, caller: str) -> bool:

@@ -182,11 +182,12 @@ def timeline(
     )
     with engine.store.reading():
         events = engine.store.events(filter_, _within(limit, MAXIMUM_LIMIT), _within(offset, MAXIMUM_OFFSET))
-        items = tuple(map(_item, events))
+        items = tuple(map(item_of, events))
     return Timeline(items=items, total=len(items))
 
 
-def _item(event: Event) -> TimelineItem:
+def item_of(event: Event) -> TimelineItem:
+    """Return an event as the timeline shows it."""
     evaluated, acted, forward = _NOTHING if event.payload is None else read_payload(event.payload)
     return TimelineItem(
         id=event.id,

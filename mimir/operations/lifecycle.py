@@ -105,6 +105,28 @@ class AutoCohered(Struct, frozen=True, kw_only=True):
     dry_run: bool
 
 
+class Affected(Struct, frozen=True, kw_only=True):
+    """A memory that a pass would change: its strength and layer before and after, and whether it would be archived."""
+
+    id: str
+    category: str
+    key: str
+    archived: bool
+    strength: float
+    strength_after: float
+    layer: str
+    layer_after: str
+
+
+class Foreseen(Struct, frozen=True, kw_only=True):
+    """What a pass would do: `affected` names the first of those that it would change and that the caller may see."""
+
+    entities_checked: int
+    entities_updated: int
+    archived: int
+    affected: tuple[Affected, ...]
+
+
 class Tally(NamedTuple):
     """How many memories one step changed, and how many of them it archived."""
 
@@ -128,7 +150,7 @@ def decay(engine: Engine) -> Decayed:
     or mimir_autocohere, which includes it.
     """
     now = _begin(engine)
-    swept = _sweep(engine, [lambda trace: layers.decayed(trace, now)], now)
+    swept = _sweep(engine, decay_steps(now), now)
     _move_texts(engine)
     return Decayed(
         entities_checked=swept.examined,
@@ -175,19 +197,9 @@ def prune(
         if value is not None and value < 0:
             raise InvalidInput(f"'{name}' is {value}.", hint="Give a number of at least 0.")
     now = _begin(engine)
-    created_before = None if older_than_days is None else now - older_than_days * DAY_MS
     reason = f"prune: cat={_quoted(category)} decay<{_optional(min_decay)} age>{_optional(older_than_days)}d"
-
-    def archived(trace: Trace) -> Trace:
-        matches = (
-            (category is None or trace.category == category)
-            and (min_decay is None or trace.strength < min_decay)
-            and (created_before is None or trace.created_ms < created_before)
-            and (purge_all or not layers.is_exempt(trace))
-        )
-        return replace(trace, reason=reason) if matches else trace
-
-    swept = _sweep(engine, [archived], now, dry_run=dry_run, most=limit or None)
+    steps = prune_steps(now, category, min_decay, older_than_days, reason, purge_all=purge_all)
+    swept = _sweep(engine, steps, now, dry_run=dry_run, most=limit or None)
     _move_texts(engine, dry_run=dry_run)
     return Pruned(
         archived=swept.archived,
@@ -219,7 +231,7 @@ def compact(
     """
     _check_finite(min_decay=min_decay)
     now = _begin(engine)
-    swept = _sweep(engine, [_compaction(min_decay, now)], now, dry_run=dry_run)
+    swept = _sweep(engine, compact_steps(now, min_decay), now, dry_run=dry_run)
     _move_texts(engine, dry_run=dry_run)
     return Compacted(
         entities_archived=swept.tallies[0].archived,
@@ -253,12 +265,7 @@ def cohere(
     _check_finite(archive_threshold=archive_threshold)
     now = _begin(engine)
     linked = _link_alike(engine, min(max(max_links, 0), layers.MOST_LINKS), dry_run=dry_run)
-    steps: list[Step] = [
-        lambda trace: layers.promoted(trace, promote_threshold),
-        lambda trace: layers.faded(trace, archive_threshold),
-        lambda trace: layers.archived_below(trace, archive_threshold, _COHERE_REASON),
-    ]
-    swept = _sweep(engine, steps, now, dry_run=dry_run)
+    swept = _sweep(engine, cohere_steps(promote_threshold, archive_threshold), now, dry_run=dry_run)
     _move_texts(engine, dry_run=dry_run)
     promoted, faded, archived = swept.tallies
     return Cohered(
@@ -292,8 +299,8 @@ def autocohere(engine: Engine, dry_run: DryRun = False) -> AutoCohered:
     steps: list[Step] = [
         layers.promoted,
         lambda trace: layers.archived_below(trace, layers.ARCHIVE_BELOW, _COHERE_REASON),
-        lambda trace: layers.decayed(trace, now),
-        _compaction(layers.ARCHIVE_BELOW, now),
+        *decay_steps(now),
+        *compact_steps(now, layers.ARCHIVE_BELOW),
     ]
     swept = _sweep(engine, steps, now, dry_run=dry_run)
     _move_texts(engine, dry_run=dry_run)
@@ -331,12 +338,103 @@ def _begin(engine: Engine) -> int:
     return engine.clock.now_ms()
 
 
-def _compaction(below: float, now_ms: int) -> Step:
+def foresee(engine: Engine, steps: Sequence[Step], limit: int) -> Foreseen:
+    """Tell what a pass of these steps would do now, and to which memories: those it would archive first."""
+    store = engine.store
+    affected: list[tuple[Trace, Trace]] = []
+    examined = changed = archived = last = 0
+    readable = Filter(include_archived=True, caller=engine.settings.agent_id)
+    with store.reading():
+        while traces := store.traces(last, _MOST_BATCH):
+            after = [_through(steps, trace) for trace in traces]
+            batch = [(was, now) for was, now in zip(traces, after, strict=True) if now is not was]
+            examined, changed, last = examined + len(traces), changed + len(batch), traces[-1].number
+            archived += sum(1 for _, now in batch if now.reason)
+            affected = heapq.nsmallest(
+                limit, [*affected, *batch], key=lambda pair: (not pair[1].reason, pair[1].strength)
+            )
+        visible = store.passing(readable, [was.number for was, _ in affected])
+        outlines = store.outlines(visible)
+    return Foreseen(
+        entities_checked=examined,
+        entities_updated=changed,
+        archived=archived,
+        affected=tuple(
+            Affected(
+                id=outlines[was.number].id,
+                category=was.category,
+                key=outlines[was.number].key,
+                archived=bool(now.reason),
+                strength=round(was.strength, 4),
+                strength_after=round(now.strength, 4),
+                layer=was.layer,
+                layer_after=now.layer,
+            )
+            for was, now in affected
+            if was.number in outlines
+        ),
+    )
+
+
+def _leaving_first(change: tuple[Trace, Trace]) -> tuple[bool, float]:
+    _, after = change
+    return not after.reason, after.strength
+
+
+def decay_steps(now_ms: int) -> list[Step]:
+    """Return what `decay` does to a memory."""
+    return [lambda trace: layers.decayed(trace, now_ms)]
+
+
+def compact_steps(now_ms: int, below: float) -> list[Step]:
+    """Return what `compact` does to a memory."""
+
     def archived(trace: Trace) -> Trace:
         after = layers.archived_below(trace, below, layers.ARCHIVE_REASON)
         return trace if after is trace else replace(after, last_accessed_ms=now_ms)
 
-    return archived
+    return [archived]
+
+
+def cohere_steps(promote_threshold: int, archive_threshold: float) -> list[Step]:
+    """Return what `cohere` does to a memory, beside linking."""
+    return [
+        lambda trace: layers.promoted(trace, promote_threshold),
+        lambda trace: layers.faded(trace, archive_threshold),
+        lambda trace: layers.archived_below(trace, archive_threshold, _COHERE_REASON),
+    ]
+
+
+def prune_steps(
+    now_ms: int,
+    category: str | None,
+    min_decay: float | None,
+    older_than_days: int | None,
+    reason: str,
+    *,
+    purge_all: bool = False,
+) -> list[Step]:
+    """Return what `prune` does to a memory."""
+    created_before = None if older_than_days is None else now_ms - older_than_days * DAY_MS
+
+    def archived(trace: Trace) -> Trace:
+        matches = (
+            (category is None or trace.category == category)
+            and (min_decay is None or trace.strength < min_decay)
+            and (created_before is None or trace.created_ms < created_before)
+            and (purge_all or not layers.is_exempt(trace))
+        )
+        return replace(trace, reason=reason) if matches else trace
+
+    return [archived]
+
+
+def _through(steps: Sequence[Step], trace: Trace) -> Trace:
+    for step in steps:
+        trace = step(trace)
+        if trace.reason:
+            break
+    return trace
 
 
 def _sweep(

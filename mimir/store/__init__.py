@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mimir.crypto import Keys
     from mimir.model import (
         Candidate,
+        Edge,
         Entity,
         Erased,
         Event,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
         Filter,
         Link,
         Node,
+        Order,
+        Outline,
         Passage,
         StateEntry,
         Stats,
@@ -83,6 +86,21 @@ class Store(Protocol):
     def with_triggers(self, filter_: Filter, limit: int) -> tuple[Stored, ...]:
         """Return the entities whose body speaks of recall_when and that pass a filter, the strongest first."""
 
+    def listing(self, filter_: Filter, order: Order, limit: int, offset: int) -> tuple[tuple[Stored, ...], int]:
+        """Return a page of the entities that pass a filter, and how many pass it in all."""
+
+    def count(self, filter_: Filter) -> int:
+        """Count the entities that pass a filter."""
+
+    def created_by_day(self, filter_: Filter) -> tuple[tuple[int, int], ...]:
+        """Return each day on which entities that pass a filter were created, as its first millisecond, and how many."""
+
+    def strengths(self, filter_: Filter, parts: int) -> tuple[int, ...]:
+        """Count the entities that pass a filter by strength, the range of 0 to 1 cut into equal parts."""
+
+    def outlines(self, numbers: Iterable[int]) -> dict[int, Outline]:
+        """Return outlines of entities by their numbers; missing ones are left out."""
+
     def passing(self, filter_: Filter, numbers: Iterable[int]) -> set[int]:
         """Return those of the given entities that pass a filter."""
 
@@ -133,6 +151,9 @@ class Store(Protocol):
 
     def nodes(self, ids: Iterable[str], filter_: Filter) -> dict[str, Node]:
         """Return those of the entities with these ids that pass a filter, each with its outgoing links."""
+
+    def edges(self, filter_: Filter, limit: int, at: Iterable[int] | None = None) -> tuple[Edge, ...]:
+        """Return links whose both ends pass a filter, newest sources first; ``at`` names entities they must touch."""
 
     def add_link(self, source: int, target_id: str, relationship: str, weight: float, now_ms: int) -> None:
         """Add an outgoing link to an entity, or give the one of the same target and relationship another weight."""
@@ -256,6 +277,9 @@ class Store(Protocol):
     def events(self, filter_: EventFilter, limit: int, offset: int) -> tuple[Event, ...]:
         """Return the events that pass a filter, newest first."""
 
+    def count_events(self, filter_: EventFilter) -> int:
+        """Count the events that pass a filter."""
+
     def events_after(self, sequence: int, limit: int) -> tuple[tuple[Event, bool], ...]:
         """Return the events after a sequence number, oldest first, each with whether its row can be read as one."""
 
@@ -318,6 +342,9 @@ class Store(Protocol):
 
     def changed_since(self, counter: int) -> tuple[int, ...]:
         """Return the numbers of the entities that changed after the counter stood there, erased ones as well."""
+
+    def changes_of(self, numbers: Iterable[int]) -> dict[int, int]:
+        """Return where the counter stood after the last change of each entity; those without one are left out."""
 
     # lifecycle
     def change_mark(self) -> tuple[int, int]:

@@ -26,11 +26,13 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from mimir.errors import MimirError
+from mimir.errors import InvalidInput, MimirError, Unavailable
 from mimir.web.asked import Asked
+from mimir.web.editing import WRITES, Actions, Stale, Write
 from mimir.web.events import Changes
 from mimir.web.reading import READS, store_facts
 from mimir.web.session import LOGIN_PATH, Guard, Sessions, address_of, failure, session_of
+from mimir.web.upkeep import maintain
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -110,6 +112,8 @@ class Dashboard:
                 Route("/api/session", self._session),
                 Route("/api/events", self._events),
                 *(Route(path, self._read(read)) for path, read in READS.items()),
+                *(Route(path, self._write(write), methods=[method]) for (method, path), write in WRITES.items()),
+                Route("/api/maintenance/{name}", self._write(maintain), methods=["POST"]),
             ],
             middleware=[Middleware(SafeHeaders), Middleware(Guard, sessions=self._sessions), *checks],
             exception_handlers={HTTPException: _no_route},
@@ -125,6 +129,26 @@ class Dashboard:
         async def answer(request: Request) -> Response:
             asked = Asked({**request.query_params, **request.path_params})
             return await self._answer(lambda: read(self._open_engine(), asked))
+
+        return answer
+
+    def _write(self, write: Write) -> Endpoint:
+        async def answer(request: Request) -> Response:
+            session = session_of(request)
+            actions: Actions = [] if session is None else session.actions
+            body = await request.body() if request.method != "DELETE" else b""
+
+            def work() -> Json:
+                asked = Asked({**request.query_params, **_object(body), **request.path_params})
+                previews = write is maintain and asked.flag("dry_run") is not False
+                if self._settings.read_only and not previews:
+                    raise Unavailable(
+                        "This server is read-only.",
+                        hint="Start it without --read-only (MIMIR_READ_ONLY) to change memories.",
+                    )
+                return write(self._open_engine(), asked, actions)
+
+            return await self._answer(work)
 
         return answer
 
@@ -202,7 +226,25 @@ class SafeHeaders:
         await self._app(scope, receive, send_safe)
 
 
+def _object(body: bytes) -> dict[str, Json]:
+    """Return the JSON object of a request's body, an empty one when there is no body.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    try:
+        value = msgspec.json.decode(body) if body.strip() else {}
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidInput(f"The body is no JSON: {error}.", hint="Send a JSON object.") from None
+    if not isinstance(value, dict):
+        raise InvalidInput("The body is no JSON object.", hint='Send one, such as {"revision": 7}.')
+    return value
+
+
 def _failed(error: MimirError) -> Response:
+    if isinstance(error, Stale):
+        body = {"error": error.message, "code": error.code, "hint": error.hint, "current": error.current}
+        return Response(msgspec.json.encode(body), error.http_status, media_type="application/json")
     return failure(error.http_status, error.code, error.message, hint=error.hint)
 
 

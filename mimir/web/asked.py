@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mimir.errors import InvalidInput
@@ -18,8 +18,8 @@ class Asked:
     def __init__(self, values: Mapping[str, Json]) -> None:
         self._values = values
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._values
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
 
     def text(self, name: str) -> str | None:
         """Return a text, or None when it is left out.

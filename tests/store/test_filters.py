@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -12,14 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimir.config import load_settings
-from mimir.model import RETIRED_STATUSES, Entity, Filter, Passage, passes
+from mimir.model import RETIRED_STATUSES, Entity, Filter, Order, Passage, Sort, passes
 from mimir.store import Store, open_store
 
 WORDS = ["", "a", "b", "A", "é", "茶", "%", "_", "a\0b", "a'b", 'a"b']
+TAGS = [*WORDS, '"a', "a\\", "\\", '","']
 CATEGORIES = ["a", "b", "é", "a\0", "%"]
 PATHS = ["", "/", "/t", "/t/1", "/t_1", "/T", "/é", "/e\u0301", "/t\0x", "/t\0y", "%", "_"]
 INSTANTS = st.none() | st.integers(-3, 3) | st.sampled_from([-(1 << 62), 1 << 62])
 STRENGTHS = st.sampled_from([0.0, 0.2, 0.5, 0.7, 1.0]) | st.floats(0, 1)
+
+ORDERS = [Order(by=by, descending=descending) for by in get_args(Sort) for descending in (True, False)]
 
 _names = count()
 
@@ -31,6 +35,8 @@ ENTITIES = st.builds(
     body_json=st.just("{}"),
     status=st.sampled_from(["active", "draft", "Deprecated", *sorted(RETIRED_STATUSES)]),
     type=st.sampled_from(WORDS),
+    tags=st.lists(st.sampled_from(TAGS), max_size=3).map(tuple),
+    verified=st.booleans(),
     decay_score=STRENGTHS,
     layer=st.sampled_from(["buffer", "working", "core", ""]),
     topic_path=st.sampled_from(PATHS),
@@ -64,6 +70,10 @@ FILTERS = st.builds(
     every_caller=st.booleans(),
     valid_at=INSTANTS,
     past_versions=st.booleans(),
+    left_recall=st.booleans(),
+    tag=perhaps(TAGS),
+    status=perhaps(["active", "deprecated"]),
+    verified=st.none() | st.booleans(),
 )
 
 
@@ -98,5 +108,9 @@ def test_every_door_of_the_store_applies_the_same_filter(store: Store, filter_: 
     browsed = store.browse(filter_, limit=-1, offset=0)
     assert {stored.number for stored in browsed} == set(scanned)
     assert all(passes(stored.entity, filter_) for stored in browsed)
+    for order in ORDERS:
+        listed, total = store.listing(filter_, order, limit=1_000_000, offset=0)
+        assert {stored.number for stored in listed} == set(scanned)
+        assert total == store.count(filter_) == len(scanned)
     waiting = store.pending_in(filter_, limit=-1)
     assert list(waiting) == scanned

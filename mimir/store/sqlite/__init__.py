@@ -18,10 +18,10 @@ from mimir.store.sqlite.checks import Checks
 from mimir.store.sqlite.comparison import ComparisonRows
 from mimir.store.sqlite.connection import Database, named, read_only_uri
 from mimir.store.sqlite.cursors import CursorRows
-from mimir.store.sqlite.entities import EntityRows
 from mimir.store.sqlite.erasure import Erasure
 from mimir.store.sqlite.journal import JournalRows
 from mimir.store.sqlite.lifecycle import LifecycleRows
+from mimir.store.sqlite.listing import ListingRows
 from mimir.store.sqlite.schema import APPLICATION_ID, format_version, prepare
 from mimir.store.sqlite.sealing import BODY, FULL, RESEALING
 from mimir.store.sqlite.state import StateRows
@@ -39,7 +39,7 @@ _RECLAIM_PATIENCE_S: Final = 1.0
 
 
 class SqliteStore(
-    EntityRows,
+    ListingRows,
     TextIndex,
     VectorRows,
     StateRows,

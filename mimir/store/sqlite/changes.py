@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+
 from mimir.store.sqlite.connection import Database
 
 
@@ -21,3 +24,11 @@ class ChangeRows:
         """Return the numbers of the entities that changed after the counter stood there, erased ones as well."""
         rows = self.database.execute("SELECT entity FROM changes WHERE counter > ? ORDER BY counter", (counter,))
         return tuple(row[0] for row in rows)
+
+    def changes_of(self, numbers: Iterable[int]) -> dict[int, int]:
+        """Return where the counter stood after the last change of each entity; those without one are left out."""
+        rows = self.database.execute(
+            "SELECT entity, counter FROM json_each(?) given CROSS JOIN changes ON entity = given.value",
+            (json.dumps(list(numbers)),),
+        )
+        return dict(rows.fetchall())

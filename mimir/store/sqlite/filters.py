@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mimir.model import RETIRED_STATUSES, Filter
+import msgspec
+
+from mimir.model import EQUAL_FIELDS, RETIRED_STATUSES, Filter
 
 _RETIRED = ", ".join(f"'{status}'" for status in sorted(RETIRED_STATUSES))
 
@@ -39,21 +41,23 @@ def conditions(filter_: Filter, alias: str = "e") -> tuple[str, list[Any]]:
     elif filter_.excluded_categories:
         marks = ", ".join("?" * len(filter_.excluded_categories))
         test("{a}.category NOT IN (" + marks + ")", *filter_.excluded_categories)
-    for column in ("type", "workspace_hash", "agent_id", "layer"):
+    for column in EQUAL_FIELDS:
         value = getattr(filter_, column)
         if value is not None:
-            test("{a}." + column + " = ?", value)
+            test("{a}." + column + " = ?", int(value) if isinstance(value, bool) else value)
+    if filter_.tag is not None:
+        # Most rows do not hold the tag's text at all, and that is told sooner.
+        tag = msgspec.json.encode(filter_.tag).decode()
+        test("instr({a}.tags, ?) AND EXISTS (SELECT 1 FROM json_each({a}.tags) WHERE value = ?)", tag, filter_.tag)
     if filter_.topic_path is not None:
         # LIKE would treat % and _ in the path as wildcards, and text functions end at a NUL.
         prefix = filter_.topic_path.encode()
         test("substr(CAST({a}.topic_path AS BLOB), 1, ?) = ?", len(prefix), prefix)
     if filter_.min_decay > 0:
         test("{a}.decay_score >= ?", filter_.min_decay)
-    if filter_.always_on is not None:
-        test("{a}.always_on = ?", 1 if filter_.always_on else 0)
-    if not filter_.include_archived:
-        test("{a}.archived = 0")
-        test("{a}.status NOT IN (" + _RETIRED + ")")
+    if filter_.left_recall or not filter_.include_archived:
+        live = "({a}.archived = 0 AND {a}.status NOT IN (" + _RETIRED + "))"
+        test(f"NOT {live}" if filter_.left_recall else live)
     if filter_.valid_at is not None:
         test("({a}.valid_from_unix_ms IS NULL OR {a}.valid_from_unix_ms <= ?)", filter_.valid_at)
         test("({a}.valid_to_unix_ms IS NULL OR {a}.valid_to_unix_ms > ?)", filter_.valid_at)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Final
 
-from mimir.model import Filter, Link, Node
+from mimir.model import Edge, Filter, Link, Node
 from mimir.store.codec import BODY_COLUMNS, opened_body
 from mimir.store.sqlite.connection import Database
 from mimir.store.sqlite.filters import conditions
@@ -67,6 +67,32 @@ class LinkRows:
             )
             for row in rows
         }
+
+    def edges(self, filter_: Filter, limit: int, at: Iterable[int] | None = None) -> tuple[Edge, ...]:
+        """Return links whose both ends pass a filter, newest sources first; ``at`` names entities they must touch."""
+        source_passes, source_bindings = conditions(filter_, "s")
+        target_passes, target_bindings = conditions(filter_, "t")
+        passing = f"{source_passes} AND {target_passes}"
+        bindings = (*source_bindings, *target_bindings)
+        selected = "SELECT l.source, t.number, l.relationship, l.weight"
+        if at is None:
+            rows = self.database.execute(
+                f"{selected} FROM links l CROSS JOIN entities s ON s.number = l.source"
+                f" CROSS JOIN entities t ON t.id = l.target_id WHERE {passing} ORDER BY l.source DESC LIMIT ?",
+                (*bindings, limit),
+            )
+        else:
+            given = json.dumps(list(at))
+            rows = self.database.execute(
+                f"{selected} FROM json_each(?) g CROSS JOIN entities s ON s.number = g.value"
+                " CROSS JOIN links l ON l.source = s.number"
+                f" CROSS JOIN entities t ON t.id = l.target_id WHERE {passing}"
+                f" UNION {selected} FROM json_each(?) g CROSS JOIN entities t ON t.number = g.value"
+                " CROSS JOIN links l ON l.target_id = t.id"
+                f" CROSS JOIN entities s ON s.number = l.source WHERE {passing} LIMIT ?",
+                (given, *bindings, given, *bindings, limit),
+            )
+        return tuple(Edge(source=row[0], target=row[1], relationship=row[2], weight=row[3]) for row in rows)
 
     def add_link(self, source: int, target_id: str, relationship: str, weight: float, now_ms: int) -> None:
         """Add an outgoing link to an entity, or give the one of the same target and relationship another weight."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from mimir.model import Event, EventFilter
@@ -56,19 +57,30 @@ class JournalRows:
 
     def events(self, filter_: EventFilter, limit: int, offset: int) -> tuple[Event, ...]:
         """Return the events that pass a filter, newest first."""
-        asked = {name: getattr(filter_, name) for name in EventFilter.__struct_fields__}
-        asked = {name: value for name, value in asked.items() if value is not None}
-        tests = [_TESTS.get(name, f"{name} = ?") for name in asked] or ["1"]
+        where, bindings = _conditions(filter_)
         rows = self.database.execute(
-            f"{_SELECT} WHERE {' AND '.join(tests)} ORDER BY sequence DESC LIMIT ? OFFSET ?",
-            (*asked.values(), limit, offset),
+            f"{_SELECT} WHERE {where} ORDER BY sequence DESC LIMIT ? OFFSET ?", (*bindings, limit, offset)
         ).fetchall()
         return tuple(Event(**dict(zip(_NAMES, row, strict=True))) for row in rows)
+
+    def count_events(self, filter_: EventFilter) -> int:
+        """Count the events that pass a filter."""
+        where, bindings = _conditions(filter_)
+        return int(self.database.execute(f"SELECT count(*) FROM journal WHERE {where}", bindings).get)
 
     def events_after(self, sequence: int, limit: int) -> tuple[tuple[Event, bool], ...]:
         """Return the events after a sequence number, oldest first, each with whether its row can be read as one."""
         rows = self.database.execute(_SELECT_RAW, (sequence, limit)).fetchall()
         return tuple(map(_event_of_raw, rows))
+
+
+def _conditions(filter_: EventFilter) -> tuple[str, tuple[Any, ...]]:
+    asked = {name: getattr(filter_, name) for name in EventFilter.__struct_fields__}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if filter_.text is not None:
+        escaped = re.sub(r"([\\\\%_])", r"\\\\\\1", filter_.text)
+        asked["text"] = f"%{escaped}%"
+    return " AND ".join(_TESTS.get(name, f"{name} = ?") for name in asked) or "1", tuple(asked.values())
 
 
 def _event_of_raw(row: Row) -> tuple[Event, bool]:
@@ -90,6 +102,8 @@ _TESTS: Final = {
     # With the conditions of the partial indexes, which are not used otherwise.
     "entity_id": "(entity_id = ? AND entity_id <> '')",
     "key": "(key = ? AND key <> '')",
+    "before": "sequence < ?",
+    "text": "(event_type || ' ' || category || ' ' || key || ' ' || coalesce(payload, '')) LIKE ? ESCAPE '\\'",
     "caller": "NOT EXISTS (SELECT 1 FROM entities e WHERE e.visibility = 'private' AND e.agent_id <> ?"
     " AND (e.id = journal.entity_id OR (e.category = journal.category AND e.key = journal.key"
     " AND e.workspace_hash = journal.workspace_hash)))",

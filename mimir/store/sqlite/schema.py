@@ -247,9 +247,22 @@ CREATE TRIGGER link_changed AFTER UPDATE OF weight ON links WHEN NEW.weight IS N
 {_NOTE_CHANGE.format("NEW.source")};
 """
 
+_V3: Final = """
+-- Orders in which a list can be walked. New rows come at the end of most of them.
+CREATE INDEX IF NOT EXISTS entities_accessed ON entities(last_accessed_unix_ms);
+CREATE INDEX IF NOT EXISTS entities_created ON entities(created_at_unix_ms);
+CREATE INDEX IF NOT EXISTS entities_recorded ON entities(recorded_at_unix_ms);
+CREATE INDEX IF NOT EXISTS entities_key ON entities(key);
+-- What is counted over all entities, without reading their much longer rows.
+CREATE INDEX IF NOT EXISTS entities_facets ON entities(
+  category, workspace_hash, type, layer, archived, status, visibility, agent_id, created_at_unix_ms
+);
+"""
+
 MIGRATIONS: Final[tuple[Callable[[apsw.Connection], None], ...]] = (
     lambda connection: _run(connection, _V1),
     lambda connection: _run(connection, _V2),
+    lambda connection: _run(connection, _V3),
 )
 """Step n brings a file from user_version n to n + 1."""
 
