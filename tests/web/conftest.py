@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from mimir import Memory
+from tests.server.conftest import run, start  # noqa: F401 - fixtures
 from tests.server.web import WebServer, free_port
 from tests.web.pages import Page, StartWeb
 
@@ -16,14 +17,14 @@ from tests.web.pages import Page, StartWeb
 def start_web(db: str) -> Iterator[StartWeb]:
     servers: list[WebServer] = []
 
-    def start(*flags: str, words: tuple[str, ...] = ("web",), path: str = db, **environment: str) -> Page:
+    def start_one(*flags: str, words: tuple[str, ...] = ("web",), path: str = db, **environment: str) -> Page:
         port = free_port()
         settings = ("--db", path, "--embedding", "off", "--port", str(port))
         command = [sys.executable, "-m", "mimir", *words, *settings, *flags]
         servers.append(WebServer(command, port, **environment))
         return Page(servers[-1])
 
-    yield start
+    yield start_one
     for server in servers:
         server.close()
 
