@@ -91,6 +91,8 @@ def _describe(declared: Operation) -> dict[str, Any]:
     import inspect
     import typing
 
+    from mimir.rules.bounds import CEILING_BYTES
+
     function = declared.function
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = list(inspect.signature(function).parameters.values())[1:]
@@ -121,19 +123,30 @@ def _describe(declared: Operation) -> dict[str, Any]:
     if required:
         input_schema["required"] = required
     input_schema["additionalProperties"] = False
+    result_schema = output_schema(hints["return"])
+    result_schema["properties"].setdefault("truncated", {"type": "string"})
+    tool_meta = {
+        hint: value
+        for hint, value, is_set in (
+            ("anthropic/alwaysLoad", True, declared.always_loaded),
+            ("anthropic/maxResultSizeChars", CEILING_BYTES, declared.read_in_full),
+        )
+        if is_set
+    }
     return {
         "tool": {
             "name": TOOL_PREFIX + declared.name,
             "title": declared.title,
             "description": _description(docstring),
             "inputSchema": input_schema,
-            "outputSchema": output_schema(hints["return"]),
+            "outputSchema": result_schema,
             "annotations": {
                 "readOnlyHint": declared.effect == "read",
                 "destructiveHint": declared.effect in ("archive", "destroy"),
                 "idempotentHint": declared.idempotent,
                 "openWorldHint": declared.open_world,
             },
+            **({"_meta": tool_meta} if tool_meta else {}),
         },
         "module": function.__module__,
         "function": function.__name__,
@@ -141,6 +154,7 @@ def _describe(declared: Operation) -> dict[str, Any]:
         "profile": declared.profile,
         "effect": declared.effect,
         "long": declared.long,
+        "bounded": declared.bounded,
         "parameters": notes,
         "aliases": aliases,
         "example": dict(declared.example),

@@ -281,7 +281,7 @@ class Recalled(Struct, frozen=True, kw_only=True):
     """The answer of a recall: hits in order, and how they were found.
 
     `arms` maps each arm that ran to its number of candidates; `pending` counts passages without a vector yet;
-    `degraded` says in words which arm could not run.
+    `degraded` says in words which arm could not run, `truncated` what was left out to keep a bound.
     """
 
     items: tuple[Hit, ...]
@@ -293,6 +293,7 @@ class Recalled(Struct, frozen=True, kw_only=True):
     low_relevance: bool | UnsetType = UNSET
     variants: int | UnsetType = UNSET
     context: str | UnsetType = UNSET
+    truncated: str | UnsetType = UNSET
 
     def wire(self) -> dict[str, Json]:
         """Return the JSON form, each item with the keys of its body lifted beside its own."""
@@ -409,7 +410,11 @@ _SYSTEM_FIELDS = frozenset(Entity.__struct_fields__) | frozenset(Hit.__struct_fi
 
 
 def lift(item: dict[str, Json]) -> dict[str, Json]:
-    """Return ``item`` with the top-level keys of its JSON-object body added, never replacing one of its own."""
+    """Return ``item`` with the top-level keys of its JSON-object body added, never replacing one of its own.
+
+    What is null, an end of validity that is not set, is left out: a model reads every item.
+    """
+    item = {name: value for name, value in item.items() if value is not None}
     try:
         body = msgspec.json.decode(item["body_json"])
     except msgspec.DecodeError:

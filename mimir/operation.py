@@ -52,6 +52,9 @@ class Operation(NamedTuple):
     long: bool
     profile: str
     example: Mapping[str, Any]
+    always_loaded: bool
+    read_in_full: bool
+    bounded: bool
 
     @property
     def name(self) -> str:
@@ -73,11 +76,16 @@ def operation(
     open_world: bool = False,
     long: bool = False,
     example: Mapping[str, Any] | None = None,
+    always_loaded: bool = False,
+    read_in_full: bool = False,
+    bounded: bool = True,
 ) -> Callable[[Function], Function]:
     """Declare a function as an operation and return it unchanged.
 
     Its first parameter is the engine; the others are the tool's arguments. ``long`` lets a server run it beside
-    others; ``profile`` is the smallest list of tools that names it.
+    others; ``profile`` is the smallest list of tools that names it. Two hints are for hosts that know them: to load the
+    tool at once where most are found by search (``always_loaded``), and to show a long result as a whole
+    (``read_in_full``). A result that is not ``bounded`` may be of any length, since a program needs it to the byte.
     """
 
     def declare(function: Function) -> Function:
@@ -91,6 +99,9 @@ def operation(
             long=long,
             profile=profile,
             example=example or {},
+            always_loaded=always_loaded,
+            read_in_full=read_in_full,
+            bounded=bounded,
         )
         return function
 

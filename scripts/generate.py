@@ -52,6 +52,9 @@ def tools_page(catalogue: dict[str, Any]) -> str:
         NOTE
         + "# Tools\n\nEach example was run on a small store, where time stood still at the first of January 2026, with"
         + "\nnumbers rounded; over MCP the result is the `structuredContent`.\n\n"
+        + "Over MCP no result is longer than 80,000 bytes, but for the value of `mimir_state_get`: texts are cut, then"
+        + " lists\nend earlier, and `truncated` says what was left out and how to get it. `max_chars` of recall and"
+        + " context asks for\nless.\n\n"
         + "\n".join(sections)
     )
 
@@ -70,7 +73,8 @@ def _tool_section(entry: dict[str, Any], result: object) -> Iterator[str]:
             choices = " (" + ", ".join(schema["enum"]) + ")" if "enum" in schema else ""
             yield f"| `{name}` | {schema['type']}{choices} | {default} | {schema['description']} |"
         yield ""
-    yield "Result: " + ", ".join(f"`{name}`" for name in tool["outputSchema"]["properties"]) + ".\n"
+    fields = [name for name in tool["outputSchema"]["properties"] if name != "truncated"]
+    yield "Result: " + ", ".join(f"`{name}`" for name in fields) + ".\n"
     yield f"```json\n{_json(entry['example'])}\n```\n\ngives\n\n```json\n{_json(result)}\n```\n"
 
 

@@ -43,14 +43,24 @@ class ContextBlock(Struct, frozen=True, kw_only=True):
     low_relevance: bool | UnsetType = UNSET
 
 
-@operation(family=FAMILY, effect="read", title="Get Context Block", profile="core", example={"limit": 5})
+@operation(
+    family=FAMILY,
+    effect="read",
+    title="Get Context Block",
+    profile="core",
+    always_loaded=True,
+    read_in_full=True,
+    example={"limit": 5},
+)
 def context(
     engine: Engine,
-    categories: Annotated[Sequence[str], Doc("Only these; the limit then counts per category.")] = (),
+    categories: Annotated[Sequence[str], Doc("Only these; the limit is per category.")] = (),
     limit: Limit = 10,
     query: Annotated[str, Doc("Choose by relevance to this; empty: the most used.")] = "",
     workspace_hash: InWorkspace = None,
-    max_context_chars: Annotated[int | None, Doc("Longest block in characters.", 0, clamp=True)] = None,
+    max_context_chars: Annotated[
+        int | None, Doc("Longest block in characters.", 0, clamp=True, aliases=("max_chars",))
+    ] = None,
 ) -> ContextBlock:
     """Return pinned and most relevant memories as Markdown to put before a prompt, one short line each.
 

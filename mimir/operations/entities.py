@@ -14,13 +14,14 @@ from mimir.errors import NotFound
 from mimir.model import Dedup, Entity, Json, Link, Remembered, Version, lift
 from mimir.operation import Doc, check_texts, operation
 from mimir.recording import change, find_one, may_read, store_draft
+from mimir.rules.bounds import page_of
 from mimir.rules.time import in_force, was_archived
 
 FAMILY: Final = "Entity CRUD"
 
 
-Category = Annotated[str, Doc("Its group, such as decision or preference.")]
-Key = Annotated[str, Doc("Its name, unique in category and workspace.")]
+Category = Annotated[str, Doc("Its group, such as decision.")]
+Key = Annotated[str, Doc("Its name, unique in the category.")]
 WorkspaceToFind = Annotated[
     str | None,
     Doc("Its workspace, when several have the key."),
@@ -56,6 +57,7 @@ class Found(Struct, frozen=True, kw_only=True):
     recorded_at_unix_ms: int
     valid_from_unix_ms: int | None
     valid_to_unix_ms: int | None
+    truncated: str | UnsetType = UNSET
 
 
 class AsOf(Struct, frozen=True, kw_only=True):
@@ -119,6 +121,7 @@ class Forgotten(Struct, frozen=True, kw_only=True):
     title="Remember Entity",
     profile="core",
     idempotent=True,
+    always_loaded=True,
     example={
         "category": "decision",
         "key": "database",
@@ -153,7 +156,7 @@ def remember(
     valid_to_unix_ms: Annotated[int | None, Doc("When the fact ceases to hold.")] = None,
     dedup: Annotated[
         Dedup | None,
-        Doc("Merge a new key into an older memory of equal text or wording."),
+        Doc("Merge a new key into an older memory of like text."),
     ] = None,
 ) -> Remembered:
     """Store a memory under category and key, or update it: the old text stays in history, what is left out stays.
@@ -194,9 +197,14 @@ def remember(
     effect="read",
     title="Get Entity by ID",
     profile="core",
+    read_in_full=True,
     example={"id": "mem-0123456789ab"},
 )
-def get_entity(engine: Engine, id: Annotated[str, Doc("The id, as in recall's items.")]) -> Found:
+def get_entity(
+    engine: Engine,
+    id: Annotated[str, Doc("The id, as in recall's items.")],
+    offset: Annotated[int | None, Doc("Show a page of body_json from this character.", 0, clamp=True)] = None,
+) -> Found:
     """Return one memory in full by its id, archived or not; use it when recall showed a cut body.
 
     Raises:
@@ -208,7 +216,11 @@ def get_entity(engine: Engine, id: Annotated[str, Doc("The id, as in recall's it
     if stored is None or not may_read(engine, stored.entity):
         raise NotFound(f"Entity not found: {id}", hint="Take the id from an item of mimir_recall.")
     fields = {name: getattr(stored.entity, name) for name in Entity.__struct_fields__ if name != "type"}
-    return Found(entity_type=stored.entity.type, **fields)
+    if offset is None:
+        return Found(entity_type=stored.entity.type, **fields)
+    body = fields.pop("body_json")
+    page, note = page_of(body, max(offset, 0))
+    return Found(entity_type=stored.entity.type, body_json=page, truncated=note, **fields)
 
 
 @operation(
@@ -216,6 +228,7 @@ def get_entity(engine: Engine, id: Annotated[str, Doc("The id, as in recall's it
     effect="read",
     title="Entity History",
     profile="core",
+    read_in_full=True,
     example={"category": "decision", "key": "database"},
 )
 def history(
@@ -228,7 +241,7 @@ def history(
 ) -> History:
     """Return the past versions of a memory, newest first, each with the interval in which it was current.
 
-    The present one is in mimir_recall or mimir_as_of. An unknown key has none.
+    The present one is in mimir_recall or mimir_as_of.
 
     Raises:
         Conflict: the key exists in several workspaces and none was named.

@@ -10,12 +10,13 @@ from msgspec import UNSET, Struct, UnsetType
 
 from mimir.engine import Engine
 from mimir.errors import InvalidInput, NotFound, Unavailable
-from mimir.model import Entity, Filter, Fusion, Recalled
+from mimir.model import Entity, Filter, Fusion, Recalled, lift
 from mimir.operation import Doc, check_texts, operation
 from mimir.progress import report
 from mimir.recording import find_one
 from mimir.retrieval import MAXIMUM_LIMIT, MAXIMUM_OFFSET, Request, as_hit
 from mimir.retrieval import recall as run_recall
+from mimir.rules.bounds import SHORTEST_REPLY, fit
 from mimir.rules.layers import canonical_layer
 from mimir.rules.query import STOP_WORDS, parse_query
 from mimir.rules.similarity import normalised
@@ -49,6 +50,8 @@ class Embedded(Struct, frozen=True, kw_only=True):
     effect="read",
     title="Recall Entities",
     profile="core",
+    always_loaded=True,
+    read_in_full=True,
     example={"query": "which database did we choose", "limit": 3},
 )
 def recall(
@@ -58,7 +61,7 @@ def recall(
     type: Annotated[str | None, Doc("Only this kind.")] = None,
     limit: Limit = 10,
     offset: Annotated[int, Doc("Items to skip.", 0, MAXIMUM_OFFSET, clamp=True)] = 0,
-    min_decay: Annotated[float, Doc("Only at least this strong, 0 to 1.", aliases=("min_decay_score",))] = 0.0,
+    min_decay: Annotated[float, Doc("Only at least this strong.", aliases=("min_decay_score",))] = 0.0,
     topic_path: Annotated[str | None, Doc("Only topic paths that begin so.")] = None,
     mode: Annotated[
         str,
@@ -67,8 +70,8 @@ def recall(
             suggested=("fts5", "dense", "hybrid"),
         ),
     ] = "",
-    include_archived: Annotated[bool, Doc("Also archived, superseded and expired ones, marked.")] = False,
-    include_confidence: Annotated[bool, Doc("Add a confidence to every item.")] = False,
+    include_archived: Annotated[bool, Doc("Also archived and expired ones, marked.")] = False,
+    include_confidence: Annotated[bool, Doc("Add a confidence to items.")] = False,
     expansion: Annotated[
         Mapping[str, Any] | None,
         Doc(
@@ -83,7 +86,7 @@ def recall(
     content_weight: Annotated[float, Doc("Lifts bodies that hold the whole query.", 0, 1)] = 0.0,
     trust_weight: Annotated[
         float | None,
-        Doc("Weight of verified and certainty; left out: near-ties only.", 0, 1),
+        Doc("Weight of trust; left out: near-ties only.", 0, 1),
     ] = None,
     diversity_halving: Annotated[float, Doc("Below 1: fewer places for each further query word.", 0, 1)] = 1.0,
     recency_half_life_secs: Annotated[
@@ -97,6 +100,7 @@ def recall(
     as_of_unix_ms: Annotated[int | None, Doc("As the store stood at this instant.")] = None,
     valid_at_unix_ms: Annotated[int | None, Doc("Only facts that held at this instant.")] = None,
     reinforce: Annotated[bool, Doc("Strengthen what is returned.")] = True,
+    max_chars: Annotated[int | None, Doc("Longest reply in characters.", SHORTEST_REPLY, clamp=True)] = None,
 ) -> Recalled:
     """Find memories by words and meaning; use it first when something may be known already.
 
@@ -139,7 +143,8 @@ def recall(
         valid_at_ms=valid_at_unix_ms,
         reinforce=reinforce,
     )
-    return run_recall(engine, request)
+    recalled = run_recall(engine, request)
+    return recalled if max_chars is None else _within(recalled, max(max_chars, SHORTEST_REPLY), request.offset)
 
 
 @operation(
@@ -292,6 +297,16 @@ def embed_all(engine: Engine) -> Embedded:
             hint=error.hint,
         ) from None
     return Embedded(embedded=done, dimensions=embedder.dimensions, model=embedder.model_id)
+
+
+def _within(recalled: Recalled, most: int, offset: int) -> Recalled:
+    """Return what was recalled with its texts cut, and items left out at the end, so that its JSON is short enough."""
+
+    def size(plain: dict[str, Any]) -> int:
+        return len(msgspec.json.encode({**plain, "items": [lift(item) for item in plain["items"]]}).decode())
+
+    plain, cut = fit(msgspec.json.decode(msgspec.json.encode(recalled)), most, size)
+    return recalled if cut is None else msgspec.convert({**plain, "truncated": cut.note(offset)}, Recalled)
 
 
 def make_filter(

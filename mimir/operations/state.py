@@ -23,7 +23,7 @@ LONGEST_TTL_S: Final = 1e15
 
 _SWEPT_AT_ONCE: Final = 1_000
 
-StateKey = Annotated[str, Doc("Name of the value, such as session/goal.")]
+StateKey = Annotated[str, Doc("Its name, such as session/goal.")]
 
 
 class StateKept(Struct, frozen=True, kw_only=True):
@@ -118,6 +118,7 @@ def state_set(
     effect="read",
     title="Get State Entry",
     profile="core",
+    bounded=False,
     example={"key": "session/goal"},
 )
 def state_get(engine: Engine, key: StateKey) -> StateFound:

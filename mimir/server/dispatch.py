@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mimir import __version__
 from mimir.catalogue import TOOL_PREFIX, load_catalogue, load_function
 from mimir.errors import Conflict, InvalidInput, MimirError, Unavailable
+from mimir.rules.bounds import CEILING_BYTES
 from mimir.server.message import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -296,7 +297,8 @@ class Dispatcher:
 
         import msgspec
 
-        return msgspec.json.encode(result.wire() if hasattr(result, "wire") else result)
+        payload = msgspec.json.encode(result.wire() if hasattr(result, "wire") else result)
+        return payload if len(payload) <= CEILING_BYTES or not entry["bounded"] else _bounded(payload, given, entry)
 
     def _entry(self, name: Json) -> dict[str, Any] | None:
         if isinstance(name, str):
@@ -332,6 +334,16 @@ class Dispatcher:
 def _marked(result: Mapping[str, Json], *, modern: bool, cache: Mapping[str, Json] | None = None) -> bytes:
     """Return a result as JSON, with the members that only the modern era knows."""
     return encode({**result, **_COMPLETE, **(cache or {})} if modern else result)
+
+
+def _bounded(payload: bytes, given: Mapping[str, Json], entry: Mapping[str, Any]) -> bytes:
+    """Return a result that is too long for a reply with what fits into one, and a note how to get the rest."""
+    from mimir.rules.bounds import fit
+
+    fitted, cut = fit(json.loads(payload), CEILING_BYTES, lambda part: len(encode(part)))
+    is_paged = {"limit", "offset"} <= entry["parameters"].keys()
+    note = cut.note(given.get("offset", 0) if is_paged else None) if cut else ""
+    return encode({**fitted, "truncated": note})
 
 
 def _failure(error: MimirError) -> bytes:
