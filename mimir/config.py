@@ -104,6 +104,14 @@ OPTIONS: Final = (
     ),
     Option("agent_id", str, "", "Who the caller is, for private memories.", "MIMIR_AGENT_ID"),
     Option(
+        "workspace",
+        str,
+        "",
+        "Workspace of calls that name none: a name, or auto = the project at hand (the client's root, the variable, the"
+        " Git repository of the working directory). Empty: none.",
+        "MIMIR_WORKSPACE",
+    ),
+    Option(
         "dedup",
         str,
         "off",
@@ -239,6 +247,7 @@ class Settings(NamedTuple):
     embedding_api_key: str
     embedding_timeout_secs: int
     agent_id: str
+    workspace: str
     dedup: str
     secrets: str
     exclude_categories: str
@@ -448,6 +457,11 @@ def with_environment(text: str, source: str) -> str:
 def named_folder(variable: str, default: str) -> str:
     """Return the folder that a variable of the environment names, or a default when it is unset or empty."""
     return os.environ.get(variable) or default
+
+
+def named_workspace() -> str:
+    """Return the workspace that the environment names, whatever a flag says; empty for none."""
+    return os.environ.get(option("workspace").environment, "")
 
 
 def forbid_telemetry() -> None:

@@ -19,6 +19,7 @@ from mimir.model import Entity
 from mimir.rules.layers import RECALL_BOOST, boosted, raised_layer
 from mimir.rules.text import embedded_text, searchable_text
 from mimir.store import open_store
+from mimir.workspace import resolve_workspace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,6 +74,7 @@ class Engine:
         self.clock = clock
         self.embedder = embedder
         self.no_embedder = no_embedder
+        self.workspace = resolve_workspace(settings)
         self.worker_failure: MimirError | None = None
         self._uses: dict[int, tuple[int, int]] = {}
         self._wake = threading.Condition()

@@ -333,11 +333,13 @@ class RememberedMany(Struct, frozen=True, kw_only=True):
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """Whether the store answers, and which file it is."""
+    """Whether the store answers, which file it is, and which workspace calls mean that name none, with the reason."""
 
     status: Literal["healthy", "unhealthy"]
     db_path: str
     detail: str | UnsetType = UNSET
+    workspace: str | UnsetType = UNSET
+    workspace_reason: str | UnsetType = UNSET
 
 
 class Stats(Struct, frozen=True, kw_only=True):

@@ -108,11 +108,13 @@ def operation(
     return declare
 
 
-def read_arguments(entry: Mapping[str, Any], arguments: Mapping[str, Json]) -> dict[str, Json]:
+def read_arguments(
+    entry: Mapping[str, Any], arguments: Mapping[str, Json], *, workspace: str | None = None
+) -> dict[str, Json]:
     """Turn wire arguments into the keyword arguments of an operation: lenient in, exact out.
 
     ``entry`` is the operation's entry of the catalogue. Unknown names are ignored, null means not given, numbers and
-    booleans may come as strings, an array or object as JSON text.
+    booleans may come as strings, an array or object as JSON text. ``workspace`` is that of a call which names none.
 
     Raises:
         InvalidInput: a required argument is missing, or a value cannot be read as what it should be.
@@ -128,6 +130,8 @@ def read_arguments(entry: Mapping[str, Any], arguments: Mapping[str, Json]) -> d
         # The proper spelling wins over an alias, whichever comes first.
         if target in notes and (target == name or target not in given):
             given[target] = value
+    if workspace is not None and "workspace_hash" in notes:
+        given.setdefault("workspace_hash", workspace)
     for name in schema.get("required", ()):
         if name not in given:
             raise InvalidInput(

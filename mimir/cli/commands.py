@@ -167,8 +167,10 @@ def call(
 
 
 def _result(entry: Mapping[str, Any], words: Mapping[str, Any], settings: Mapping[str, Any]) -> msgspec.Struct:
-    read = read_arguments(entry, {name: _read_word(name, value, entry) for name, value in words.items()})
+    given = {name: _read_word(name, value, entry) for name, value in words.items()}
+    read_arguments(entry, given)  # before a store is opened for what is wrong
     with open_engine(settings) as engine:
+        read = read_arguments(entry, given, workspace=engine.workspace.hash)
         refuse_writes(engine.settings, entry["effect"])
         with waiting(entry["tool"]["title"]) if entry["long"] else nullcontext():
             result: msgspec.Struct = load_function(entry)(engine, **read)

@@ -28,6 +28,7 @@ from mimir.embedding import open_embedder
 from mimir.embedding.bundled import BundledEmbedder, verify_model
 from mimir.errors import MimirError
 from mimir.memory import Memory
+from mimir.workspace import resolve_workspace
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -128,6 +129,9 @@ def run_checks(settings: Settings, *, named: str) -> Iterator[Check]:
     yield _trial_store()
     yield from _model(settings)
     yield from _place(settings, named)
+    if settings.workspace:
+        workspace = resolve_workspace(settings)
+        yield Check(name="workspace", status="ok", detail=f"{workspace.hash or 'none'}: {workspace.reason}")
     yield from _store(settings)
 
 

@@ -49,7 +49,7 @@ def _context(plain: Action) -> Action:
         if not values.pop("hook"):
             return plain(settings, values)
         with open_engine(settings) as engine:
-            block = context(engine, max_context_chars=_HOOK_CHARACTERS)
+            block = context(engine, workspace_hash=engine.workspace.hash, max_context_chars=_HOOK_CHARACTERS)
         if not block.markdown.endswith(_NOTHING):
             output = {"hookEventName": "SessionStart", "additionalContext": block.markdown}
             print_json({"hookSpecificOutput": output})

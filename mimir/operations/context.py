@@ -56,7 +56,7 @@ def context(
     engine: Engine,
     categories: Annotated[Sequence[str], Doc("Only these; the limit is per category.")] = (),
     limit: Limit = 10,
-    query: Annotated[str, Doc("Choose by relevance to this; empty: the most used.")] = "",
+    query: Annotated[str, Doc("Choose by relevance to it; empty: most used.")] = "",
     workspace_hash: InWorkspace = None,
     max_context_chars: Annotated[
         int | None, Doc("Longest block in characters.", 0, clamp=True, aliases=("max_chars",))

@@ -24,7 +24,7 @@ Category = Annotated[str, Doc("Its group, such as decision.")]
 Key = Annotated[str, Doc("Its name, unique in the category.")]
 WorkspaceToFind = Annotated[
     str | None,
-    Doc("Its workspace, when several have the key."),
+    Doc("Its workspace, if several have the key."),
 ]
 
 
@@ -145,7 +145,7 @@ def remember(
     tags: Annotated[Sequence[str] | None, Doc("Words to find it by. New: none.")] = None,
     importance: Annotated[float, Doc("Starting strength of a new memory.", 0, 1)] = DEFAULT_IMPORTANCE,
     topic_path: Annotated[str | None, Doc("Path of its topic; a sequence shares one. New: none.")] = None,
-    workspace_hash: Annotated[str, Doc("Its workspace; empty is the global one.")] = "",
+    workspace_hash: Annotated[str, Doc("Its workspace; empty: global.")] = "",
     agent_id: Annotated[str | None, Doc("Its agent. New: the caller.")] = None,
     recall_when: Annotated[Sequence[str] | None, Doc("Situations that bring it up.")] = None,
     always_on: Annotated[bool | None, Doc("Pin it into every mimir_context. New: false.")] = None,
@@ -203,7 +203,7 @@ def remember(
 def get_entity(
     engine: Engine,
     id: Annotated[str, Doc("The id, as in recall's items.")],
-    offset: Annotated[int | None, Doc("Show a page of body_json from this character.", 0, clamp=True)] = None,
+    offset: Annotated[int | None, Doc("Show a page of body_json from here.", 0, clamp=True)] = None,
 ) -> Found:
     """Return one memory in full by its id, archived or not; use it when recall showed a cut body.
 

@@ -86,7 +86,7 @@ def link(
 ) -> Linked:
     """Connect one memory, the source, to another by a named link; two may have several.
 
-    Use it when one depends on, explains or contradicts the other; to retire an outdated one use mimir_supersede.
+    Use it when one depends on or contradicts the other; to retire one use mimir_supersede.
 
     Raises:
         NotFound: the source or the target does not exist.

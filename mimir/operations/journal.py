@@ -155,7 +155,7 @@ def timeline(
     offset: Annotated[int, Doc("Events to skip.", 0, MAXIMUM_OFFSET, clamp=True)] = 0,
     key: Annotated[str | None, Doc("Only this key.")] = None,
     agent_id: Annotated[str | None, Doc("Only this agent.")] = None,
-    workspace_hash: Annotated[str | None, Doc("Only this workspace; empty: the global one.")] = None,
+    workspace_hash: Annotated[str | None, Doc("Only this workspace; empty: global.")] = None,
 ) -> Timeline:
     """Read the journal, newest event first: what was decided and done, and when.
 

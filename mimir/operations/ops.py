@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -27,17 +27,21 @@ class Benchmarked(Struct, frozen=True, kw_only=True):
 
 @operation(family=FAMILY, effect="read", title="Check Health", profile="standard")
 def health(engine: Engine) -> Health:
-    """Tell whether the store answers, and which file it is."""
+    """Tell whether the store answers, which file it is, and which workspace calls mean that name none."""
+    status: Literal["healthy", "unhealthy"] = "healthy"
     try:
         with engine.store.reading():
             engine.store.has_pending()
+        failure = engine.worker_failure
     except MimirError as error:
-        return Health(status="unhealthy", db_path=engine.store.path, detail=error.message)
-    failure = engine.worker_failure
+        status, failure = "unhealthy", error
+    workspace = engine.workspace
     return Health(
-        status="healthy",
+        status=status,
         db_path=engine.store.path,
         detail=UNSET if failure is None else failure.message,
+        workspace=UNSET if workspace.hash is None else workspace.hash,
+        workspace_reason=workspace.reason if engine.settings.workspace else UNSET,
     )
 
 

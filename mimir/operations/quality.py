@@ -167,13 +167,14 @@ def correct(
     engine: Engine,
     wrong_approach: Annotated[str, Doc("What was done wrong.")],
     user_correction: Annotated[str, Doc("What is right, in the user's words.")],
-    task_context: Annotated[str, Doc("The task at which it happened.")],
+    task_context: Annotated[str, Doc("The task it happened at.")],
     session_id: Annotated[str, Doc("Session it belongs to.")] = "",
     tags: Annotated[Sequence[str], Doc("Words to find it by.")] = (),
     category: Annotated[str, Doc("Category of the lesson.")] = "correction",
     visibility: Annotated[str, Doc("Who may read it.", suggested=VISIBILITIES)] = "workspace",
     valid_from_unix_ms: Annotated[int | None, Doc("When it begins to hold.")] = None,
     valid_to_unix_ms: Annotated[int | None, Doc("When it ceases to hold.")] = None,
+    workspace_hash: Annotated[str, Doc("Its workspace; empty: global.")] = "",
 ) -> Corrected:
     """Keep a correction by the user as a lesson and in the journal; use it whenever the user sets you right.
 
@@ -201,6 +202,7 @@ def correct(
         secrets=secrets,
         importance=1.0,
         source="mimir_correct",
+        workspace_hash=workspace_hash,
         changes={
             "type": "correction",
             "tags": tags,
@@ -225,6 +227,7 @@ def correct(
             category=draft.category,
             key=draft.key,
             entity_id=entity_id,
+            workspace_hash=workspace_hash,
         )
     engine.note_pending()
     return Corrected(

@@ -27,10 +27,10 @@ FAMILY: Final = "Search & Retrieval"
 _TRIGGER_WORD_FROM: Final = 3
 _TRIGGERS_READ: Final = 10_000
 
-Query = Annotated[str, Doc("What to look for, in plain words; empty lists the most used.")]
+Query = Annotated[str, Doc("What to look for, in plain words; empty: the most used.")]
 Limit = Annotated[int, Doc("Most items to return.", 0, MAXIMUM_LIMIT, clamp=True, aliases=("max_results",))]
 InCategory = Annotated[str | None, Doc("Only this category.")]
-InWorkspace = Annotated[str | None, Doc("Only this workspace; empty: the global one.")]
+InWorkspace = Annotated[str | None, Doc("Only this workspace; empty: global.")]
 OfAgent = Annotated[str | None, Doc("Only of this agent.")]
 
 
@@ -88,14 +88,14 @@ def recall(
         float | None,
         Doc("Weight of trust; left out: near-ties only.", 0, 1),
     ] = None,
-    diversity_halving: Annotated[float, Doc("Below 1: fewer places for each further query word.", 0, 1)] = 1.0,
+    diversity_halving: Annotated[float, Doc("Below 1: fewer places per further query word.", 0, 1)] = 1.0,
     recency_half_life_secs: Annotated[
         float | None, Doc("Halve the score per this age in seconds.", 0, clamp=True)
     ] = None,
     workspace_hash: InWorkspace = None,
     agent_id: OfAgent = None,
     layer: Annotated[str | None, Doc("Only world, semantic or episodic.")] = None,
-    always_on: Annotated[bool | None, Doc("Only pinned, or only unpinned.")] = None,
+    always_on: Annotated[bool | None, Doc("Only pinned, or unpinned.")] = None,
     fusion: Annotated[Fusion, Doc("How hybrid joins its arms.")] = "score",
     as_of_unix_ms: Annotated[int | None, Doc("As the store stood at this instant.")] = None,
     valid_at_unix_ms: Annotated[int | None, Doc("Only facts that held at this instant.")] = None,
@@ -164,9 +164,10 @@ def recall_layer(
         ),
     ],
     limit: Limit = 10,
+    workspace_hash: InWorkspace = None,
 ) -> Recalled:
     """List the most used memories of one layer; it changes nothing."""
-    filter_ = make_filter(engine, layer=layer)
+    filter_ = make_filter(engine, layer=layer, workspace_hash=workspace_hash)
     return run_recall(engine, Request(query="", filter=filter_, limit=_bounded(limit), reinforce=False))
 
 

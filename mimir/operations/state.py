@@ -122,7 +122,7 @@ def state_set(
     example={"key": "session/goal"},
 )
 def state_get(engine: Engine, key: StateKey) -> StateFound:
-    """Return the value that mimir_state_set kept under a key; one that has expired is not found."""
+    """Return what mimir_state_set kept under a key; an expired value is not found."""
     check_texts(key=key)
     with engine.store.reading():
         entry = engine.store.state(key, engine.clock.now_ms())

@@ -70,7 +70,7 @@ def block(pinned: Sequence[Entry], ranked: Sequence[Entry], most_characters: int
     everything = _markdown(pinned, ranked, f"> {in_all} entities recalled")
     if most_characters is None or len(everything) <= most_characters:
         return everything
-    footer = f" of {in_all} entities recalled; raise max_context_chars for more"
+    footer = f" of {in_all} entities recalled; raise max_context_chars or use mimir_recall"
     room = most_characters - len(_markdown(pinned[:1], (), f"> {in_all}{footer}"))
     room += sum(map(_length, pinned[:1]))
     held = _fitting(pinned, room // 2 if ranked else room)

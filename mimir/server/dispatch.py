@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from mimir import __version__
@@ -28,6 +28,7 @@ from mimir.server.message import (
     Request,
     encode,
 )
+from mimir.workspace import resolve_workspace
 
 if TYPE_CHECKING:
     from mimir.config import Settings
@@ -92,6 +93,7 @@ class Dispatcher:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.workspace = resolve_workspace(settings)
         self._catalogue: dict[str, Any] | None = None
         self._lists: dict[tuple[str, bool], bytes] = {}
         self._engine: Engine | None = None
@@ -169,6 +171,13 @@ class Dispatcher:
             self._watcher = Watcher(self.engine, self.settings.connectors_config)
             self._watcher.start()
 
+    def use_roots(self, roots: Iterable[str]) -> None:
+        """Let the folders that the client works in decide the workspace, where the settings leave that to them."""
+        with self._opening:
+            self.workspace = resolve_workspace(self.settings, roots)
+            if self._engine is not None:
+                self._engine.workspace = self.workspace
+
     def close(self) -> None:
         """Close the store if it was opened.
 
@@ -191,6 +200,7 @@ class Dispatcher:
                 from mimir.engine import Engine
 
                 self._engine = Engine.open(**self.settings._asdict())
+                self._engine.workspace = self.workspace
             return self._engine
 
     def _result(self, request: Request) -> bytes:
@@ -249,7 +259,7 @@ class Dispatcher:
                 return _marked(answer_get(params, self._read, read_only=self.settings.read_only), modern=modern)
             from mimir.server.completion import answer_complete
 
-            return _marked(answer_complete(params, self.engine(), None), modern=modern)
+            return _marked(answer_complete(params, self.engine(), self.workspace.hash), modern=modern)
         except MimirError as error:
             code = INVALID_PARAMS if isinstance(error, (InvalidInput, Conflict)) else INTERNAL_ERROR
             raise Fault(code, f"{error.message} {error.hint}".strip(), data={"code": error.code}) from error
@@ -292,7 +302,7 @@ class Dispatcher:
             )
         from mimir.operation import read_arguments
 
-        given = read_arguments(entry, arguments)
+        given = read_arguments(entry, arguments, workspace=self.workspace.hash)
         result = load_function(entry)(self.engine(), **given)
 
         import msgspec

@@ -82,8 +82,18 @@ class Notification:
         self.params = params
 
 
-def read_message(line: bytes) -> Request | Notification | None:
-    """Read one message; None stands for a reply, which nobody asked for and nobody misses.
+class Reply:
+    """The answer of a client to a request of ours; the result of one that failed is None."""
+
+    __slots__ = ("id", "result")
+
+    def __init__(self, id: Json, result: Json) -> None:
+        self.id = id
+        self.result = result
+
+
+def read_message(line: bytes) -> Request | Notification | Reply:
+    """Read one message.
 
     Raises:
         Fault: it is no JSON, no message of JSON-RPC 2.0, or its metadata is incomplete.
@@ -101,7 +111,7 @@ def read_message(line: bytes) -> Request | Notification | None:
     method = message.get("method")
     if not isinstance(method, str):
         if "method" not in message and ("result" in message or "error" in message):
-            return None
+            return Reply(number, message.get("result"))
         raise Fault(INVALID_REQUEST, "Invalid request: 'method' must be a string.", id=number)
     params = message.get("params")
     if "id" not in message:

@@ -23,6 +23,8 @@ from mimir.errors import MimirError
 from mimir.server.call import Call, progress_token
 from mimir.server.dispatch import CALLS, Dispatcher
 from mimir.server.message import INVALID_REQUEST, Fault, Notification, Request, encode, read_message
+from mimir.server.roots import Roots
+from mimir.workspace import AUTO
 
 if TYPE_CHECKING:
     import logging
@@ -177,12 +179,16 @@ class StdioServer:
         self._output = threading.Lock()
         self._in_order = Worker("mimir-calls")
         self._long = Worker("mimir-long-calls")
+        self._roots = None
+        if dispatcher.settings.workspace == AUTO:
+            self._roots = Roots(dispatcher, self._write, self._log_workspace)
         self._woken, self._wake = (-1, -1) if IS_WINDOWS else os.pipe()
 
     def run(self) -> None:
         """Serve until there is a reason to stop; then finish what was accepted and close the store."""
         if self._log:
             self._log.info("serving %s", self._dispatcher.settings.db)
+        self._log_workspace()
         if not IS_WINDOWS:  # where a read cannot be interrupted, and Ctrl-C or the end of input have to do
             os.set_blocking(self._wake, False)
             signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
@@ -200,6 +206,8 @@ class StdioServer:
         if self._log:
             self._log.info("stopping: %s", self._stopped)
         bound = self._give_up_after(END_OF_INPUT_S)
+        if self._roots is not None:
+            self._roots.give_up()
         self._in_order.finish()
         self._long.finish()
         if self._end_beside is not None:
@@ -227,6 +235,11 @@ class StdioServer:
             if not data:
                 self._stopped = "end of input"
 
+    def _log_workspace(self) -> None:
+        if self._log and self._dispatcher.settings.workspace:
+            workspace = self._dispatcher.workspace
+            self._log.info("workspace of calls that name none: %s (%s)", workspace.hash or "none", workspace.reason)
+
     def _wait(self) -> bool:
         """Wait for input, a reason to stop or the time to look after the parent; tell whether there is input."""
         if IS_WINDOWS:  # select takes sockets only: the read itself waits
@@ -253,6 +266,9 @@ class StdioServer:
         except Fault as fault:
             self._write(fault.reply())
             return
+        if self._roots is not None and self._roots.note(message):
+            # What is sent from now on means the workspace that the answer will name.
+            self._in_order.put(self._roots.wait)
         if isinstance(message, Request):
             self._take_on(message, len(line))
         elif isinstance(message, Notification) and message.method == "notifications/cancelled":

@@ -23,7 +23,7 @@ from mimir.rules.note import read_note, write_note
 from mimir.rules.query import parse_query
 from mimir.rules.secrets import find_secrets, masked
 from mimir.rules.text import searchable_text, segment, split_passages
-from mimir.server.message import Fault, encode, read_message
+from mimir.server.message import Fault, Reply, encode, read_message
 from mimir.store.codec import COLUMNS, UNREADABLE, BodySeal, entity_row, links_from_text, stored_from_row
 
 _KEYS: Final = Keys(bytes(KEY_BYTES))
@@ -37,8 +37,7 @@ def message(data: bytes) -> None:
     except Fault as fault:
         json.loads(fault.reply())
         return
-    if read is not None:
-        json.loads(encode(read.params))
+    json.loads(encode(read.result if isinstance(read, Reply) else read.params))
 
 
 def note(data: bytes) -> None:

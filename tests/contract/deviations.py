@@ -51,9 +51,11 @@ DEVIATIONS: Final[dict[str, tuple[str, ...]]] = {
         "supersede.workspace_hash extra",
         "share.workspace_hash extra",
         "extract.workspace_hash extra",
+        "correct.workspace_hash extra",
     ),
     "a read can be held to one workspace": (
         "recall_when.workspace_hash extra",
+        "recall_layer.workspace_hash extra",
         "context.workspace_hash extra",
         "ask.workspace_hash extra",
     ),

@@ -120,7 +120,7 @@ def test_context_takes_the_same_word_for_its_budget(full: Dispatcher) -> None:
     for word in ("max_chars", "max_context_chars"):
         markdown = use(full, "context", limit=50, **{word: 800})["markdown"]
         assert len(markdown) <= 800
-        assert "entities recalled; raise max_context_chars for more, or use mimir_recall" in markdown
+        assert "entities recalled; raise max_context_chars or use mimir_recall" in markdown
 
 
 def test_in_python_a_bounded_recall_gives_the_same_kind_of_result(full: Dispatcher) -> None:
