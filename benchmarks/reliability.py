@@ -98,7 +98,7 @@ def main() -> int:
     )
     parser.add_argument("--minutes", type=float, default=1.0, metavar="N", help="how long each crowd works")
     parser.add_argument("--trials", type=int, default=40, metavar="N", help="trials of each fault at most")
-    parser.add_argument("--seconds", type=float, default=45.0, metavar="N", help="how long each fault is tried at most")
+    parser.add_argument("--seconds", type=float, default=35.0, metavar="N", help="how long each fault is tried at most")
     parser.add_argument("--suites", default=",".join(NAMES), metavar="NAME,...", help=f"any of: {', '.join(NAMES)}")
     add_options(parser)
     arguments = parser.parse_args()

@@ -19,7 +19,7 @@ from mimir.crypto import write_key_file
 from tests.doubles import WordEmbedder
 from tests.faults.ledger import FORGOTTEN, Deed, body, losses, unsound
 from tests.faults.trials import Outcome
-from tests.server.client import Client
+from tests.server.client import Client, call
 
 SERVERS: Final = 8
 LONGEST_READ_WAIT_MS: Final = 250.0
@@ -29,6 +29,8 @@ MOST_GROWN_MB: Final = 32.0
 
 SETTLED_S: Final = 45.0
 """How long a run must be at least for its second half to be without the loading of models."""
+
+LEAST_STEPS: Final = 12
 
 HUB: Final = "hub"
 
@@ -94,9 +96,9 @@ class Member:
         self._told: list[tuple[str, int, int]] = []
 
     def work(self, until: float) -> None:
-        """Do one thing after the other until a time of the monotonic clock."""
+        """Do one thing after the other until a time of the monotonic clock, and some at least on a busy machine."""
         try:
-            while time.monotonic() < until:
+            while self._next < LEAST_STEPS or time.monotonic() < until:
                 self.step()
         except Exception as error:  # noqa: BLE001 - a thread's failure is the outcome
             self.wrong.append(f"client {self.number}: {error!r}")
@@ -110,18 +112,7 @@ class Member:
 
     def use(self, tool: str, **arguments: object) -> dict[str, Any]:
         """Call a tool; a failure is noted, whatever it is."""
-        reply = self.client.ask(
-            {
-                "jsonrpc": "2.0",
-                "id": self._next,
-                "method": "tools/call",
-                "params": {"name": tool, "arguments": arguments},
-            }
-        )
-        content: dict[str, Any] = reply["result"]["structuredContent"]
-        if reply["result"].get("isError"):
-            raise AssertionError(f"{tool} {arguments} failed: {content}")
-        return content
+        return _use(self.client, tool, arguments)
 
     @property
     def category(self) -> str:
@@ -308,12 +299,20 @@ def crowd(
     return outcome
 
 
+def _use(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    result = client.ask(call(0, tool, **arguments))["result"]
+    content: dict[str, Any] = result["structuredContent"]
+    if result.get("isError"):
+        raise AssertionError(f"{tool} {arguments} failed: {content}")
+    return content
+
+
 def _keep_up(client: Client, until: float, outcome: CrowdOutcome, vault: Path) -> None:
-    tools = (*_MAINTENANCE, ("mimir_vault_export", {"vault_dir": str(vault)}))
+    tools = (*_MAINTENANCE, ("mimir_vault_export", {"vault_dir": str(vault), "plaintext": True}))
     try:
-        while time.monotonic() < until:
+        while not outcome.upkeeps or time.monotonic() < until:
             for tool, arguments in tools:
-                done = client.use(tool, **arguments)
+                done = _use(client, tool, arguments)
                 outcome.upkeeps += 1
                 if done.get("errors"):
                     outcome.lost.append(f"{tool}: {done['errors']}")
