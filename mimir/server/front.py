@@ -17,7 +17,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from types import FrameType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import h11
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -137,7 +136,8 @@ class TimedHead(H11Protocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        if self.conn.their_state is not h11.IDLE:
+        # There is no cycle before the first request.
+        if not getattr(self.cycle, "response_complete", True):
             self._stop()
         elif self._timer is None:
             self._timer = self.loop.call_later(self.head_s, self._give_up)
