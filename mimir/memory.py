@@ -11,6 +11,7 @@ from mimir.operations import (
     entities,
     erasure,
     graph,
+    importing,
     ingestion,
     lifecycle,
     migration,
@@ -50,6 +51,7 @@ class Memory(Engine):
     ask = asking.ask
     ingest = ingestion.ingest
     ingest_file = ingestion.ingest_file
+    import_from = importing.import_from
 
     link = graph.link
     unlink = graph.unlink

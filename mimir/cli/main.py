@@ -165,6 +165,7 @@ _OWN: Final = {
     "unseal": ("Keys and backups", "mimir.cli.keys", "unseal_command"),
     "backup": ("Keys and backups", "mimir.cli.backups", "backup_command"),
     "restore": ("Keys and backups", "mimir.cli.backups", "restore_command"),
+    "import": ("Notes and sources", "mimir.cli.importing", "import_command"),
     "verify": ("Scripts and hosts", "mimir.cli.maintenance", "verify_command"),
     "groom": ("Scripts and hosts", "mimir.cli.hooks", "groom_command"),
     "write": ("Scripts and hosts", "mimir.cli.maintenance", "write_command"),
