@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimir.embedding import MODEL_FOLDER, load_embedder, why_unavailable
-from mimir.embedding.bundled import BATCH_TEXTS, BATCH_WORD_PIECES, BundledEmbedder, batches, verify_model
+from mimir import InvalidInput, Memory
+from mimir.config import load_settings
+from mimir.embedding import MODEL_FOLDER, load_embedder, open_embedder, why_unavailable
+from mimir.embedding.bundled import (
+    BATCH_TEXTS,
+    BATCH_WORD_PIECES,
+    BundledEmbedder,
+    LocalEmbedder,
+    batches,
+    verify_model,
+)
 
 TEXTS = (
     "ok",
@@ -168,3 +180,70 @@ def test_batches_hold_each_text_once_and_stay_within_their_bounds(lengths: list[
     for batch in made:
         assert 1 <= len(batch) <= BATCH_TEXTS
         assert len(batch) * max(lengths[index] for index in batch) <= BATCH_WORD_PIECES
+
+
+# --- another model on this machine
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of a model of one's own: a copy of the bundled one under another name."""
+    copied = tmp_path_factory.mktemp("models") / "mine"
+    shutil.copytree(MODEL_FOLDER, copied)
+    (copied / "model.json").unlink()
+    return copied
+
+
+@pytest.mark.parametrize("name", ["", "model.onnx"])
+def test_a_model_in_a_folder_embeds_like_the_bundled_one_does(
+    folder: Path, name: str, embedder: BundledEmbedder
+) -> None:
+    mine, reason = open_embedder(load_settings(embedding_model=str(folder / name)))
+    assert mine is not None, reason
+    assert mine.dimensions == 384
+    assert mine.model_id.startswith("mine/384/")
+    # The longer ones are cut at 128 word pieces, as this tokenizer's file says.
+    assert np.allclose(mine.embed(TEXTS[:6]), embedder.embed(TEXTS[:6]), atol=1e-5)
+
+
+def test_vectors_of_a_network_that_does_not_pool_are_the_mean_over_its_word_pieces(folder: Path) -> None:
+    class Network:
+        """Answers with the number of each word piece, as encoders do that return their last hidden state."""
+
+        fed: dict[str, Any]
+
+        def get_inputs(self) -> list[SimpleNamespace]:
+            return [SimpleNamespace(name=name) for name in ("input_ids", "attention_mask", "token_type_ids")]
+
+        def run(self, _: None, feed: dict[str, Any]) -> list[Any]:
+            self.fed = feed
+            ones = np.ones_like(feed["input_ids"])
+            return [np.stack([feed["input_ids"], ones], axis=2).astype(np.float32)]
+
+    network = Network()
+    vectors = LocalEmbedder(str(folder))._run(  # noqa: SLF001 - no such model is at hand offline
+        network,
+        np.array([[3, 5, 0]]),
+        np.array([[1, 1, 0]]),
+    )
+    assert np.allclose(vectors, [[0.9701425, 0.2425356]])
+    assert not network.fed["token_type_ids"].any()
+
+
+@pytest.mark.parametrize("missing", ["model.onnx", "tokenizer.json"])
+def test_a_folder_without_a_model_is_refused_with_what_it_lacks(tmp_path: Path, missing: str) -> None:
+    for name in {"model.onnx", "tokenizer.json"} - {missing}:
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InvalidInput, match=f"--embedding-model: there is no file .*{missing}") as raised:
+        open_embedder(load_settings(embedding_model=str(tmp_path)))
+    assert "nothing is downloaded" in raised.value.hint
+
+
+def test_a_damaged_model_in_a_folder_leaves_recall_by_words(tmp_path: Path) -> None:
+    for name in ("model.onnx", "tokenizer.json"):
+        (tmp_path / name).write_bytes(b"no model")
+    with Memory.open(str(tmp_path / "m.db"), embedding_model=str(tmp_path)) as memory:
+        memory.remember("c", "k", {"content": "green tea"})
+        answer = memory.recall("green tea")
+    assert [hit.key for hit in answer.items] == ["k"]
+    assert "cannot be loaded" in str(answer.degraded)
