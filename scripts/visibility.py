@@ -62,6 +62,13 @@ DOORS: Final = (
     Door("vault_export", "`mimir_vault_export`: the notes", asks=True),
     Door("stats", "`mimir_stats`: names of categories, number of memories"),
     Door("workspace_list", "`mimir_workspace_list`: names of categories"),
+    Door("dashboard list", "the dashboard: lists of memories", asks=True),
+    Door("dashboard search", "the dashboard: search", asks=True),
+    Door("dashboard time", "the dashboard: what was believed at an instant", asks=True),
+    Door("dashboard graph", "the dashboard: the graph", asks=True),
+    Door("dashboard journal", "the dashboard: the journal", asks=True),
+    Door("dashboard memory", "the dashboard: one memory by its id, its versions, and what is linked to it"),
+    Door("dashboard upkeep", "the dashboard: the memories that a preview of upkeep names"),
     Door("command line", "`mimir recall`, `mimir context`, `mimir stats`"),
 )
 """Every way, in the order of the table."""

@@ -15,6 +15,7 @@ from mimir.model import EventFilter, Filter, Json, Mode, Sort
 from mimir.operations import journal as journalling
 from mimir.operations import ops, search, workspaces
 from mimir.operations.editing import require
+from mimir.recording import may_read
 from mimir.rules.marking import marked
 from mimir.rules.query import parse_query
 from mimir.web import graph
@@ -161,7 +162,8 @@ def versions(engine: Engine, asked: Asked) -> Json:
         now = shown(stored.entity, invalidated_at_unix_ms=None, archived_at_unix_ms=stored.archived_at_unix_ms)
         page = [now] if offset == 0 else []
         past = engine.store.versions(stored.number, limit - len(page), max(offset - 1, 0))
-    return {"items": [*page, *map(version_shown, past)], "total": total}
+    # One that was private stays so when the memory was opened later.
+    return {"items": [*page, *(version_shown(one) for one in past if may_read(engine, one.entity))], "total": total}
 
 
 def find(engine: Engine, asked: Asked) -> Json:

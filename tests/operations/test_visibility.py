@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,11 @@ import pytest
 from mimir import Memory, NotFound
 from mimir.__main__ import main
 from mimir.catalogue import load_catalogue
-from mimir.model import Recalled
+from mimir.model import Json, Recalled
+from mimir.web import graph, reading
+from mimir.web.asked import Asked
+from mimir.web.reading import Read
+from mimir.web.upkeep import maintain
 from scripts.visibility import CALLERS, DOORS, HOME, LEVELS, OWNER, Caller, Door, may_read
 from tests.conftest import OpenMemory
 from tests.doubles import START_MS, FixedClock, WordEmbedder
@@ -125,6 +130,30 @@ def command_line(memory: Memory, caller: Caller, folder: Path) -> str:
     return printed.read_text(encoding="utf-8")
 
 
+def page(read: Read, **asked: Json) -> Look:
+    def look(memory: Memory, caller: Caller, _folder: Path) -> str:
+        workspace = {} if caller.workspace is None else {"workspace": caller.workspace}
+        answer = read(memory, Asked({"limit": 100, **workspace, **asked}))
+        return str(answer.get("items", answer))
+
+    return look
+
+
+def dashboard_memory(memory: Memory, *_: object) -> str:
+    seen = [str(reading.entities(memory, Asked({"category": "c"})))]
+    for entity_id in (IDS["memory"], IDS["behind"]):
+        for read in (reading.entity, reading.versions):
+            with suppress(NotFound):
+                seen.append(str(read(memory, Asked({"id": entity_id}))))
+    return " ".join(seen)
+
+
+def dashboard_upkeep(memory: Memory, *_: object) -> str:
+    asked: dict[str, Json] = {"dry_run": True, "min_decay": 1, "archive_threshold": 1, "category": CATEGORY}
+    names = ("decay", "compact", "cohere", "prune", "purge", "conflicts")
+    return str([maintain(memory, Asked({"name": name, **asked}), []) for name in names]).replace(CATEGORY, "")
+
+
 LOOKS: Final[dict[str, Look]] = {
     "recall by words": recall("port is 5432", mode="fts5"),
     "recall by meaning": recall("port is 5432", mode="dense"),
@@ -163,6 +192,13 @@ LOOKS: Final[dict[str, Look]] = {
     "vault_export": export,
     "stats": lambda memory, *_: str(memory.stats()),
     "workspace_list": lambda memory, *_: str(memory.workspace_list().categories),
+    "dashboard list": page(reading.entities, archived="true"),
+    "dashboard search": page(reading.find, q="port is 5432"),
+    "dashboard time": page(reading.time, at_unix_ms=START_MS),
+    "dashboard graph": page(graph.graph),
+    "dashboard journal": page(reading.journal),
+    "dashboard memory": dashboard_memory,
+    "dashboard upkeep": dashboard_upkeep,
     "command line": command_line,
 }
 
@@ -184,7 +220,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]
             IDS["memory"] = memory.remember(CATEGORY, KEY, SAID, always_on=True, **about).id
             memory.remember(CATEGORY, "other", {"content": f"The {WORD} port is 5433."}, **about)
             memory.remember("c", "before", {"content": "first"}, workspace_hash=HOME)
-            behind = memory.remember("c", "behind", {"content": "last"}, workspace_hash=HOME).id
+            behind = IDS["behind"] = memory.remember("c", "behind", {"content": "last"}, workspace_hash=HOME).id
             memory.link("c", "before", IDS["memory"])
             memory.link(CATEGORY, KEY, behind)
             about_it = {"category": CATEGORY, "key": KEY, "workspace_hash": HOME}

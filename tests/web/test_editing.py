@@ -302,3 +302,20 @@ def test_a_sealed_store_is_read_and_changed(start_web: StartWeb, tmp_path: Path)
     page.change("POST", entity_path(found["id"], "forget"))
     assert page.get("/api/verify")["ok"]
     assert page.find("database", archived="only")["content"] == "We chose SQLite."
+
+
+def test_a_private_memory_of_another_agent_cannot_be_changed(page: Page, db: str) -> None:
+    with Memory.open(db, embedding="off", agent_id="other") as memory:
+        hidden = memory.remember("note", "theirs", {"content": "Mine."}, visibility="private").id
+    path = entity_path(hidden)
+    page.change("PATCH", path, expects=404, revision=1, body={"content": "Yours."})
+    for verb in ("forget", "restore"):
+        page.change("POST", f"{path}/{verb}", expects=404)
+    mine = page.find("database")["id"]
+    page.change("POST", f"{path}/supersede", expects=404, to_id=mine)
+    page.change("POST", entity_path(mine, "supersede"), expects=404, to_id=hidden)
+    page.change("POST", entity_path(mine, "links"), expects=404, target_id=hidden)
+    refused = page.change("POST", "/api/entities", expects=409, category="note", key="theirs", body={"content": "x"})
+    assert "current" not in refused
+    with Memory.open(db, embedding="off", agent_id="other") as memory:
+        assert memory.get_entity(hidden).body_json == '{"content":"Mine."}'

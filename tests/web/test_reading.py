@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
 from mimir import Memory
+from mimir.model import Filter, Order, Sort
+from mimir.store.sqlite import SqliteStore
 from tests.web.pages import Page, StartWeb, entity_path
 
 PRIVATE_READS = ["search?q=zeppelin", "entities?archived=true&limit=1000", "time?q=zeppelin", "graph?limit=5000"]
 READS = ["overview", "stats", "entities", "search?q=sqlite", "journal", "changes", "verify", "graph", "time", "state"]
+
+
+NAMES = {"changed": "recorded"}
 
 
 def keys(answer: dict[str, Any]) -> list[str]:
@@ -248,13 +252,41 @@ def test_a_wrong_question_is_answered_with_what_was_wrong(page: Page, status: in
         assert {"error", "code", "hint"} <= page.get(path, expects=status).keys()
 
 
-def test_the_lists_are_served_from_their_indexes(filled: str) -> None:
-    with Memory.open(filled, embedding="off") as memory, closing(sqlite3.connect(filled)) as plain:
-        assert memory.stats().total_entities
-        names = {name for (name,) in plain.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")}
-        plan = plain.execute(
-            "EXPLAIN QUERY PLAN SELECT number FROM entities e INDEXED BY entities_accessed WHERE archived = 0"
-            " ORDER BY last_accessed_unix_ms DESC, number DESC LIMIT 50"
-        ).fetchall()
-    assert {"entities_accessed", "entities_created", "entities_recorded", "entities_key", "entities_facets"} <= names
-    assert "TEMP B-TREE" not in str(plan)
+@pytest.mark.parametrize("by", ["accessed", "created", "changed", "key"])
+@pytest.mark.parametrize("descending", [True, False])
+def test_the_lists_are_served_from_their_indexes(filled: str, by: Sort, descending: bool) -> None:
+    with Memory.open(filled, embedding="off") as memory, memory.store.reading():
+        plans = explained(memory, lambda: memory.store.listing(Filter(), Order(by=by, descending=descending), 2, 0))
+    assert any("SCAN e USING COVERING INDEX entities_facets" in plan for plan in plans)
+    assert any(f"USING INDEX entities_{NAMES.get(by, by)}" in plan for plan in plans)
+    assert not any("TEMP B-TREE" in plan for plan in plans)
+
+
+def test_what_is_counted_is_read_from_an_index(filled: str) -> None:
+    with Memory.open(filled, embedding="off") as memory, memory.store.reading():
+        plans = explained(memory, lambda: memory.store.stats(0, Filter(include_archived=True)))
+        plans += explained(memory, lambda: memory.store.created_by_day(Filter(include_archived=True)))
+    looks = [plan for plan in plans if "SCAN e " in plan]
+    assert looks
+    assert all("COVERING INDEX entities_facets" in plan for plan in looks)
+
+
+def explained(memory: Memory, read: Callable[[], object]) -> list[str]:
+    """Return how SQLite goes through the tables for every statement that a read runs."""
+    store = memory.store
+    assert isinstance(store, SqliteStore)
+    statements: list[str] = []
+
+    def note(_cursor: object, sql: str, _bindings: object) -> bool:
+        statements.append(sql)
+        return True
+
+    store.database.connection.exec_trace = note
+    read()
+    store.database.connection.exec_trace = None
+    plans = []
+    for sql in statements:
+        bindings = [None] * sql.count("?")
+        rows = store.database.connection.execute(f"EXPLAIN QUERY PLAN {sql}", bindings).fetchall()
+        plans += [str(row[-1]) for row in rows]
+    return plans

@@ -253,9 +253,9 @@ CREATE INDEX IF NOT EXISTS entities_accessed ON entities(last_accessed_unix_ms);
 CREATE INDEX IF NOT EXISTS entities_created ON entities(created_at_unix_ms);
 CREATE INDEX IF NOT EXISTS entities_recorded ON entities(recorded_at_unix_ms);
 CREATE INDEX IF NOT EXISTS entities_key ON entities(key);
--- What is counted over all entities, without reading their much longer rows.
+-- What is counted over all entities, in the order of the groups, without reading their much longer rows.
 CREATE INDEX IF NOT EXISTS entities_facets ON entities(
-  category, workspace_hash, type, layer, archived, status, visibility, agent_id, created_at_unix_ms
+  category, type, layer, archived, status, workspace_hash, visibility, agent_id, created_at_unix_ms
 );
 """
 
