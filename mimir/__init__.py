@@ -17,6 +17,7 @@ from mimir.errors import (
 )
 
 if TYPE_CHECKING:
+    from mimir.adapters.client import MimirClient
     from mimir.memory import Memory
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ __all__ = [
     "InvalidInput",
     "Locked",
     "Memory",
+    "MimirClient",
     "MimirError",
     "NotFound",
     "StorageFailure",
@@ -42,5 +44,9 @@ def __getattr__(name: str) -> object:
         from mimir.memory import Memory
 
         return Memory
+    if name == "MimirClient":
+        from mimir.adapters.client import MimirClient
+
+        return MimirClient
     message = f"module 'mimir' has no attribute {name!r}"
     raise AttributeError(message)

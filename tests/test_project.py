@@ -13,7 +13,19 @@ import mimir
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PIN_FILES = ["core", "dev"]
+PIN_FILES = ["core", "dev", "frameworks", "crewai"]
+FRAMEWORKS = {
+    "agents": "openai-agents",
+    "anthropic": "anthropic",
+    "autogen_core": "autogen-core",
+    "crewai": "crewai",
+    "langchain_core": "langchain-core",
+    "langgraph": "langgraph",
+    "pydantic_ai": "pydantic-ai-slim",
+}
+"""Where the modules of frameworks come from, which have environments of their own."""
+
+FRAMEWORK_EXTRAS = ["anthropic", "autogen", "crewai", "langchain", "langgraph", "openai-agents", "pydantic-ai"]
 
 PIN = re.compile(r"([a-z0-9][a-z0-9-]*)==(\S+)(?: ; [^\\]+)? \\")
 HASH = re.compile(r" {4}--hash=sha256:[0-9a-f]{64}(?: \\)?")
@@ -67,16 +79,17 @@ def test_plain_apsw_is_never_installed_beside_the_encrypting_one(name: str) -> N
 def test_every_library_that_mimir_imports_is_one_that_it_declares() -> None:
     project = PYPROJECT["project"]
     declared = {normalised(requirement) for requirement in project["dependencies"]}
-    for extra in ("server", "documents", "watch"):
+    for extra in ("server", "documents", "watch", *FRAMEWORK_EXTRAS):
         declared |= {normalised(requirement) for requirement in project["optional-dependencies"][extra]}
-    sources = importlib.metadata.packages_distributions()
+    sources = {**importlib.metadata.packages_distributions(), **{name: [one] for name, one in FRAMEWORKS.items()}}
     imported = {
         name.partition(".")[0]
         for path in (ROOT / "mimir").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         for name in imported_names(node)
     }
-    foreign = imported - sys.stdlib_module_names - {"mimir"}
+    # pydantic comes with each framework whose adapter uses it.
+    foreign = imported - sys.stdlib_module_names - {"mimir", "pydantic"}
     undeclared = {name for name in foreign if not declared & {normalised(source) for source in sources[name]}}
     assert undeclared == set()
 

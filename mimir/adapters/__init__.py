@@ -1,0 +1,1 @@
+"""Mimir as the memory of agent frameworks: thin translations over one `Session`."""
