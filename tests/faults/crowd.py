@@ -28,7 +28,7 @@ MOST_GROWN_MB: Final = 32.0
 """Of memory, by the largest server in the second half of a run."""
 
 SETTLED_S: Final = 45.0
-"""How long a run must be at least for its second half to be without the loading of models."""
+"""How long a run must be at least for its second half to say anything about memory."""
 
 LEAST_STEPS: Final = 12
 
@@ -263,6 +263,13 @@ def crowd(
         for number, report in enumerate(reports)
     ]
     keeper = clients.pop()
+    if embedding != "off":
+        # Each loads its model before anything is measured.
+        warming = call(0, "mimir_recall", query=HUB, category=HUB, mode="dense")
+        for client in clients:
+            client.send(warming)
+        for client in clients:
+            client.receive()
     members = [Member(number, client, hub) for number, client in enumerate(clients)]
     until = time.monotonic() + seconds
     threads = [threading.Thread(target=member.work, args=(until,)) for member in members]
