@@ -130,7 +130,7 @@ def write_json(value: Json) -> str:
     """Return a JSON value as YAML on one line."""
     if isinstance(value, str):
         return value if _DATE.fullmatch(value) else write_text(value)
-    return _escaped(json.dumps(value, ensure_ascii=False))
+    return escaped(json.dumps(value, ensure_ascii=False))
 
 
 def write_text(value: str) -> str:
@@ -141,7 +141,7 @@ def write_text(value: str) -> str:
 
 def write_quoted(value: str) -> str:
     """Return a text in quotes, as JSON and YAML both read it."""
-    return _escaped(json.dumps(value, ensure_ascii=False))
+    return escaped(json.dumps(value, ensure_ascii=False))
 
 
 def write_texts(values: Iterable[str]) -> str:
@@ -221,5 +221,6 @@ def read_moment(value: object) -> int:
     return unix_ms
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return JSON with escapes for the characters that YAML wants escaped."""
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)

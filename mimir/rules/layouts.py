@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from mimir.errors import InvalidInput
-from mimir.rules.front_matter import Plain, read_fields
+from mimir.rules.front_matter import Plain, escaped, read_fields
 
 ORIGINAL_FIELDS: Final = (
     "id",
@@ -70,9 +70,12 @@ def read_original_lines(lines: Sequence[str]) -> dict[str, Any] | None:
 
 
 def _page_list(texts: Sequence[str]) -> str:
-    if all(text.isprintable() and text.strip() == text and not set("[]") & set(text) for text in texts):
-        return ", ".join(text if _SIMPLE.fullmatch(text) else f"[[{text}]]" for text in texts)
-    return json.dumps(list(texts), ensure_ascii=False)
+    """Return texts as Logseq lists them, or as JSON if they would not come back from that."""
+    listed = ", ".join(text if _SIMPLE.fullmatch(text) else f"[[{text}]]" for text in texts)
+    as_one_line = "\n" not in listed and "\r" not in listed
+    if as_one_line and _read_page_value("tags", listed.strip()) == list(texts):
+        return listed
+    return escaped(json.dumps(list(texts), ensure_ascii=False))
 
 
 def _read_page_value(name: str, value: str) -> object:

@@ -279,7 +279,8 @@ class _Import:
         tags = note.fields.get("tags", before.tags) if edited.tags else before.tags
         # What both sides have changed keeps what either says; a note by hand does not know what it leaves out.
         kept = before.tags if changed.tags or (read.known is None and not note.is_own) else ()
-        told["tags"] = tuple(dict.fromkeys([*kept, *tags, *_new_in_text(inline_tags, note, stored)]))
+        more = dict.fromkeys([*kept, *_new_in_text(inline_tags, note, stored)])
+        told["tags"] = (*tags, *(tag for tag in more if tag not in tags))
         if RANK.get(told.get("layer", ""), len(RANK)) <= RANK.get(before.layer, -1):
             # A note that was written before the memory was used much must not take back what use has earned.
             del told["layer"]
