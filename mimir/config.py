@@ -176,6 +176,13 @@ OPTIONS: Final = (
         "Largest file that ingest and vault import read, in bytes.",
         "MIMIR_MAX_INGEST_BYTES",
     ),
+    Option(
+        "sync_interval_secs",
+        int,
+        2,
+        "How often obsidian-sync --watch looks for changes, in seconds.",
+        "MIMIR_SYNC_INTERVAL_SECS",
+    ),
     Option("offline", bool, False, "Reach for no network, whatever else is set.", "MIMIR_OFFLINE"),
     Option(
         "transport",
@@ -260,6 +267,7 @@ class Settings(NamedTuple):
     llm_timeout_secs: int
     connectors_config: str
     max_ingest_bytes: int
+    sync_interval_secs: int
     offline: bool
     transport: str
     web: bool

@@ -168,6 +168,7 @@ _OWN: Final = {
     "import": ("Notes and sources", "mimir.cli.importing", "import_command"),
     "verify": ("Scripts and hosts", "mimir.cli.maintenance", "verify_command"),
     "groom": ("Scripts and hosts", "mimir.cli.hooks", "groom_command"),
+    "obsidian-sync": ("Scripts and hosts", "mimir.cli.syncing", "sync_command"),
     "write": ("Scripts and hosts", "mimir.cli.maintenance", "write_command"),
     "state-digest": ("Scripts and hosts", "mimir.cli.maintenance", "digest_command"),
 }

@@ -354,19 +354,21 @@ def _links_section(links: Iterable[Link], targets: Mapping[str, Target]) -> str:
 def _link_lines(links: Iterable[Link], targets: Mapping[str, Target]) -> Iterator[str]:
     for link in links:
         target = targets.get(link.target_id)
-        name, alias = target or (note_name(link.target_id), "")
-        if _NO_LINK.search(name):
-            name = note_name(link.target_id)
         # Without a note beside it, an id that is no file name stands for itself, if it can.
-        if target is None and link.target_id != name:
-            alias = link.target_id
-        alias = " ".join(alias.translate(_ALIAS_MARKS).split())
+        name = note_name(link.target_id)
+        shown = target or Target(name, "" if link.target_id == name else link.target_id)
         relationship = link.relationship
         if not relationship.isprintable() or relationship[:1] == '"' or relationship.strip() != relationship:
             relationship = fm.write_quoted(relationship)
         weight = "" if link.weight == DEFAULT_WEIGHT else f" {link.weight!r}"
-        leads_to = f"[[{name}|{alias}]]" if alias else f"[[{name}]]"
-        yield f"- {leads_to} ({relationship}){weight}{'' if target else _UNRESOLVED}"
+        safe = shown._replace(name=name) if _NO_LINK.search(shown.name) else shown
+        yield f"- {link_to(safe)} ({relationship}){weight}{'' if target else _UNRESOLVED}"
+
+
+def link_to(target: Target) -> str:
+    """Return a link to a note that shows the key of its memory."""
+    alias = " ".join(target.key.translate(_ALIAS_MARKS).split())
+    return f"[[{target.name}|{alias}]]" if alias else f"[[{target.name}]]"
 
 
 def _write_original(entity: Entity, targets: Mapping[str, Target]) -> str:

@@ -404,6 +404,9 @@ class Store(Protocol):
     def count_by_scope(self, filter_: Filter) -> tuple[tuple[str, str, int], ...]:
         """Return each workspace and category with the number of its entities that pass a filter, in their order."""
 
+    def names(self, filter_: Filter) -> tuple[tuple[str, str], ...]:
+        """Return id and key of the entities that pass a filter and are not archived, by key."""
+
     # upkeep
     def stats(self, now_ms: int, filter_: Filter) -> Stats:
         """Count the entities that pass a filter, and everything else in the store but what has expired."""

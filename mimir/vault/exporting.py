@@ -13,7 +13,7 @@ from mimir.documents import decode, read_bytes
 from mimir.engine import Engine
 from mimir.errors import InvalidInput
 from mimir.model import Filter, Stored, passes
-from mimir.progress import report
+from mimir.progress import report, stop_if_cancelled
 from mimir.recording import may_read
 from mimir.rules.note import (
     ENDING,
@@ -45,7 +45,8 @@ _BATCH: Final = 1_000
 class Written(msgspec.Struct):
     """What an export has done: how many notes were made, changed and put aside, and how many were left as they are.
 
-    `edited` counts notes that were changed in the vault, `conflicts` those of them whose memory was changed too.
+    `edited` counts notes that were changed in the vault, `conflicts` those whose memory was changed too; `categories`
+    are those in which notes came or went.
     """
 
     created: int = 0
@@ -54,6 +55,7 @@ class Written(msgspec.Struct):
     edited: int = 0
     conflicts: int = 0
     errors: list[str] = msgspec.field(default_factory=list)
+    categories: set[str] = msgspec.field(default_factory=set)
 
 
 class _Outgoing(NamedTuple):
@@ -126,6 +128,7 @@ class _Export:
         for batch in self._batches():
             found = [stored for stored in batch if not stored.entity.archived]
             for outgoing in self._written([one for one in found if passes(one.entity, self._filter)]):
+                stop_if_cancelled()
                 self._put(outgoing)
             live.update(stored.entity.id for stored in found)
             looked_at.update(stored.entity.id for stored in batch)
@@ -224,6 +227,7 @@ class _Export:
         if seen is None:
             self._write(outgoing)
             self._done.created += 1
+            self._done.categories.add(outgoing.stored.entity.category)
             return
         if self._since is not None and known is not None and (known.seen, known.parts) == (seen, parts):
             return
@@ -273,6 +277,8 @@ class _Export:
                 if look(self._folder, path) is not None:
                     put_aside(self._folder, path)
                     self._done.removed += 1
+                if stored is not None:
+                    self._done.categories.add(stored.entity.category)
                 self._ledger.remove(path)
             except (OSError, InvalidInput) as error:
                 self._done.errors.append(f"{path}: {reason_of(error)}")

@@ -238,6 +238,14 @@ class _Import:
         """Make a note a memory, or bring the memory it is of up to it; what is refused is refused before any change."""
         try:
             before = self._memory_of(read)
+            if (
+                self._two_way
+                and before is not None
+                and before.entity.archived
+                and not any(_since_the_same(read, before)[0])
+            ):
+                # The next export puts this note aside.
+                return
             if before is None:
                 number, entity_id = _add(self._engine, read.note, read.draft, now)
                 self._done.created.add(read.path)

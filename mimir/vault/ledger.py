@@ -12,7 +12,7 @@ from mimir.documents import decode, read_bytes
 from mimir.engine import Engine
 from mimir.errors import InvalidInput
 from mimir.model import Entity
-from mimir.rules.note import Note, note_name, read_note
+from mimir.rules.note import ENDING, Note, note_name, read_note
 from mimir.rules.wiki import link_name
 from mimir.vault.files import Seen
 
@@ -110,6 +110,10 @@ class Ledger:
             entity_id = _read_row(row).entity_id
             if self.paths.get(entity_id) == path:
                 del self.paths[entity_id]
+
+    def name_of(self, entity_id: str) -> str:
+        """Return the name that leads to the note of a memory, without ending."""
+        return self.paths.get(entity_id, note_name(entity_id)).removesuffix(ENDING)
 
     def save(self, header: str | None = None) -> None:
         """Keep in the store what was noted; ``header`` says up to where all is."""

@@ -232,6 +232,19 @@ def test_both_ways_a_memory_that_changed_outlives_its_note(
     assert memory.vault_export(str(vault)).files_created == 1
 
 
+def test_both_ways_an_old_note_does_not_bring_a_forgotten_memory_back(
+    memory: Memory, vault: Path, pair: tuple[Path, Path]
+) -> None:
+    memory.forget("c", "a")
+    memory.forget("c", "b")
+    os.utime(pair[0])
+    edit(pair[1], "second words", "words that must not be lost")
+    taken = import_notes(memory, str(vault), Ledger(memory, str(vault)), two_way=True)
+    assert taken.updated == {pair[1].name}
+    assert (named(memory, "a", "c").archived, named(memory, "b", "c").archived) == (True, False)
+    assert memory.vault_export(str(vault)).files_removed == 1
+
+
 def test_a_vault_that_lost_most_of_its_notes_archives_nothing(memory: Memory, vault: Path) -> None:
     for number in range(20):
         memory.remember("c", f"k{number}", {"content": f"note {number}"})

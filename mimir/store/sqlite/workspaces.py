@@ -21,3 +21,11 @@ class ScopeCounts:
             tuple(bindings),
         )
         return tuple((row[0], row[1], row[2]) for row in rows)
+
+    def names(self, filter_: Filter) -> tuple[tuple[str, str], ...]:
+        """Return id and key of the entities that pass a filter and are not archived, by key."""
+        where, bindings = conditions(filter_)
+        rows = self.database.execute(
+            f"SELECT e.id, e.key FROM entities e WHERE e.archived = 0 AND {where} ORDER BY e.key, e.id", tuple(bindings)
+        )
+        return tuple((row[0], row[1]) for row in rows)
