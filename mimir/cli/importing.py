@@ -27,7 +27,6 @@ def import_command() -> Command:
             Argument("path", "What to import.", optional=True),
         ],
         options=[
-            click.Option(["--workspace"], default="", metavar="TEXT", help="Workspace to import into. Empty: global."),
             click.Option(["--dry-run"], is_flag=True, help="Only count."),
             json_option(),
             *setting_options(),
@@ -42,9 +41,8 @@ def _import(flags: dict[str, Any], values: dict[str, Any]) -> int:
     with open_engine(flags) as engine:
         refuse_writes(engine.settings, "write")
         with waiting("Importing"):
-            result = import_from(
-                engine, path, format=chosen, workspace_hash=values["workspace"], dry_run=values["dry_run"]
-            )
+            workspace = engine.workspace.hash or ""
+            result = import_from(engine, path, format=chosen, workspace_hash=workspace, dry_run=values["dry_run"])
     if values["as_json"]:
         print_json(wire(result))
     else:
