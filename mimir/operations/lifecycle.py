@@ -11,14 +11,14 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Annotated, Final, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from mimir.engine import Engine, text_of
-from mimir.errors import InvalidInput
+from mimir.errors import InvalidInput, Unavailable
 from mimir.model import Filter, Reindexed, Stored, is_live
 from mimir.operation import Doc, operation
 from mimir.progress import report
@@ -323,10 +323,14 @@ def reindex(engine: Engine) -> Reindexed:
 
     Memories whose vectors come from another model are embedded again in the background.
     """
-    with engine.writing():
-        count = engine.store.rebuild_index(text_of)
+    model = None
+    # Before the transaction, since an embedding service may take its time; it need not be there for the text index.
+    with suppress(Unavailable):
         if engine.embedder is not None:
             model = engine.store.model_number(engine.embedder.model_id, engine.embedder.dimensions)
+    with engine.writing():
+        count = engine.store.rebuild_index(text_of)
+        if model is not None:
             engine.store.make_foreign_pending(model)
     engine.note_pending()
     return Reindexed(reindexed=count)

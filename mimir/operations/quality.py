@@ -419,18 +419,19 @@ def _find_conflicts(
 
     embedder = engine.embedder
     if embedder is not None and engine.store.has_pending() and not engine.settings.read_only:
-        # What cannot be embedded now is compared by its words.
+        # What cannot be embedded now, or whose embedder cannot be reached, is compared by its words.
         with suppress(Busy, StorageFailure, Unavailable):
             engine.embed_pending(_DRAIN_S)
+    model = None
+    with suppress(Unavailable):
+        model = None if embedder is None else engine.store.known_model(embedder.model_id)
     filter_ = Filter(category=category, caller=engine.settings.agent_id)
     with engine.store.reading():
         numbers = engine.store.recently_used(filter_, WINDOW, offset)
         stored = engine.store.load(numbers)
         vectors = None
-        # The same of an embedder that cannot be reached.
-        with suppress(Unavailable):
-            if embedder is not None and (model := engine.store.known_model(embedder.model_id)) is not None:
-                vectors = engine.store.first_vectors(model, embedder.dimensions, numbers)
+        if embedder is not None and model is not None:
+            vectors = engine.store.first_vectors(model, embedder.dimensions, numbers)
     window = [stored[number] for number in numbers]
     memories = [read_memory(one.entity) for one in window]
     if vectors is None:

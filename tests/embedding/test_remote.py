@@ -371,3 +371,12 @@ def test_vectors_have_length_one(server: ModelServer) -> None:
     vectors = embedder.embed(["a", "b"])
     assert np.allclose(vectors, [[0.6, 0.8], [0.0, -1.0]])
     assert (embedder.model_id, embedder.dimensions) == ("m/2", 2)
+
+
+def test_the_text_index_is_made_anew_without_the_service(remote: Callable[..., Memory], server: ModelServer) -> None:
+    memory = remote()
+    drinks(memory)
+    server.reply = refuse(500, {})
+    assert memory.reindex().reindexed == 2
+    assert memory.conflicts(category="drink").conflicts == ()
+    assert keys(memory.recall("green tea")) == ["green"]
