@@ -127,7 +127,7 @@ export class GraphView {
       box[3] = Math.max(box[3], this.places[i + 1]);
     }
     const margin = 36;
-    const scale = Math.min((this.width - margin * 2) / Math.max(1, box[2] - box[0]), (this.height - margin * 2) / Math.max(1, box[3] - box[1]), 1.6);
+    const scale = Math.min((this.width - margin * 2) / Math.max(1, box[2] - box[0]), (this.height - margin * 2) / Math.max(1, box[3] - box[1]), 2.4);
     this.view = {
       scale: Math.max(NEAREST, scale),
       x: this.width / 2 - ((box[0] + box[2]) / 2) * scale,

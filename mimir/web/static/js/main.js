@@ -151,7 +151,7 @@ async function draw(wanted, key) {
     return;
   }
   page = module.mount(root, parameters()) ?? {};
-  if (moved) main.focus({ preventScroll: true });
+  if (moved && !root.contains(document.activeElement)) main.focus({ preventScroll: true });
 }
 
 function onKey(event) {

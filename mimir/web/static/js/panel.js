@@ -17,6 +17,7 @@ export class Panel {
     this.id = null;
     this.entity = null;
     this.editing = false;
+    addEventListener("mimir:recalled", () => this.explain());
     document.addEventListener("keydown", (event) => {
       if (event.key === "e" && this.entity && !this.editing && plainKey(event)) this.#edit(event);
     });
@@ -91,7 +92,7 @@ export class Panel {
     this.entity = entity;
     this.editing = false;
     this.hint = h("div", { role: "status" });
-    const hit = recalled.get(entity.id);
+    this.reasons = h("div");
     show(
       this.element,
       h(
@@ -101,7 +102,7 @@ export class Panel {
         h("h2.key", { tabindex: "-1" }, entity.key),
         mayWrite() && this.#buttons(entity),
         this.hint,
-        hit && location.pathname === "/search" && why(hit),
+        this.reasons,
         h("section", { "aria-label": "Text" }, body(entity.body_json)),
         entity.tags?.length ? tags(entity.tags) : null,
         section("About", facts(entity)),
@@ -109,6 +110,13 @@ export class Panel {
         section("History", versionList(entity)),
       ),
     );
+    this.explain();
+  }
+
+  /** Tell why the memory was found, as soon as a search has found it. */
+  explain() {
+    const hit = location.pathname === "/search" && recalled.get(this.entity?.id);
+    if (this.reasons) show(this.reasons, hit && why(hit));
   }
 
   #buttons(entity) {

@@ -131,7 +131,6 @@ function health(store) {
       h("dt", null, "Durability"), h("dd", null, store.durability),
       h("dt", null, "Size"), h("dd", null, `${bytes(store.bytes)}, log ${bytes(store.wal_bytes)}`),
       h("dt", null, "Last write"), h("dd", null, instant(store.last_write_unix_ms)),
-      h("dt", null, "Schema"), h("dd", null, String(store.schema ?? "")),
       h("dt", null, "File"), h("dd", null, h("code", null, store.path)),
     ),
   );

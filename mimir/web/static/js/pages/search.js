@@ -98,6 +98,7 @@ export function mount(root) {
     for (const item of found.items) recalled.set(item.id, { ...item, best });
     const ran = Object.entries(found.arms ?? {}).map(([name, count]) => `${name === "dense" ? "meaning" : name === "keyword" ? "words" : name} ${plural(count, "candidate")}`);
     const took = found.took_ms === undefined ? "" : ` in ${Math.max(1, Math.round(found.took_ms))} ms`;
+    dispatchEvent(new Event("mimir:recalled"));
     show(status, `${plural(found.total ?? found.items.length, "result")}${took}${ran.length ? ` · ${ran.join(", ")}` : ""}`);
     show(notes, notices(found));
     show(results, found.items.map((item, index) => hit(item, index, best)));
