@@ -8,11 +8,12 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 from mimir.config import IS_WINDOWS, MAXIMUM_BODY_BYTES
 from mimir.errors import InvalidInput, Unavailable
+from mimir.rules.text import PASSAGE_PIECES, cut_text, estimated_pieces
 
 TEXT_FORMATS: Final = frozenset(
     "csv htm html json jsonl log markdown md org rst tex toml tsv txt xml yaml yml".split()  # noqa: SIM905 - one line
@@ -26,6 +27,13 @@ EXTRACTION_BYTES: Final = 1024 * 1024 * 1024
 """How much memory that may take, where the system keeps such a bound."""
 
 _UNPACKED_BYTES: Final = 256 * 1024 * 1024
+_BULLET: Final = "- "
+_DEEPEST_HEADING: Final = 6
+_DEEPEST_LIST: Final = 8
+_NO_TEXT: Final = "(no text, perhaps scanned)"
+_MARK_PIECES: Final = 60
+"""Room in a passage for the mark of its page, and for stretches that take more pieces than the page on average."""
+
 _KERNEL_FOLDERS: Final = ("/proc", "/sys")
 _REFUSED_STATUS: Final = 3
 _OTHER_MARKS: Final = (
@@ -206,23 +214,76 @@ def _docx_text(data: bytes) -> str:
     import zipfile
 
     import docx
-    from docx.oxml.ns import qn
 
     with zipfile.ZipFile(io.BytesIO(data)) as parts:
         unpacked = sum(part.file_size for part in parts.infolist())
     if unpacked > _UNPACKED_BYTES:
         raise _Refused(f"it unpacks to {unpacked} bytes, more than {_UNPACKED_BYTES}")
-    body = docx.Document(io.BytesIO(data)).element.body
+    document = docx.Document(io.BytesIO(data))
+    return _docx_blocks(document.element.body, {style.style_id: style.name for style in document.styles}).strip("\n")
+
+
+def _docx_blocks(parent: Any, styles: Mapping[str, str | None]) -> str:  # noqa: ANN401 - lxml ships no types
+    """Return the paragraphs and tables below an element of a Word document as Markdown."""
+    blocks: list[str] = []
+    for element in parent:
+        match element.tag.rpartition("}")[2]:
+            case "p":
+                text, mark = _docx_paragraph(element), _docx_mark(element, styles)
+                follows = mark.lstrip().startswith(_BULLET) and blocks and blocks[-1].lstrip().startswith(_BULLET)
+                blocks.append(("\n" if follows else "\n\n") * bool(blocks) + mark * bool(text.strip()) + text)
+            case "tbl":
+                blocks.append("\n\n" * bool(blocks) + _docx_table(element))
+            case "sdt" | "sdtContent" | "ins" | "smartTag" | "customXml":
+                blocks.append("\n\n" * bool(blocks) + _docx_blocks(element, styles))
+    return "".join(blocks)
+
+
+def _docx_paragraph(paragraph: Any) -> str:  # noqa: ANN401 - the same
     text: list[str] = []
-    for element in body.iter(qn("w:t"), qn("w:tab"), qn("w:br"), qn("w:cr"), qn("w:p")):
-        if element.tag == qn("w:t"):
-            text.append(element.text or "")
-        elif element.tag == qn("w:tab"):
-            # The same tag also describes a tab stop, which is no text.
-            text.append("\t" if element.getparent().tag == qn("w:r") else "")
-        else:
-            text.append("\n")
-    return "".join(text).strip("\n")
+    for element in paragraph.iter():
+        match element.tag.rpartition("}")[2] if isinstance(element.tag, str) else "":
+            case "t":
+                text.append(element.text or "")
+            case "tab":
+                # The same tag also describes a tab stop, which is no text.
+                text.append("\t" if element.getparent().tag.endswith("}r") else "")
+            case "br" | "cr":
+                text.append("\n")
+            case "p":
+                # One in a box that hangs on this paragraph.
+                text.append("\n" * bool(text))
+    return "".join(text)
+
+
+def _docx_mark(paragraph: Any, styles: Mapping[str, str | None]) -> str:  # noqa: ANN401 - the same
+    """Return what begins a paragraph of its style in Markdown: a heading, an item of a list, or nothing."""
+    style = next((one for one in paragraph.iterfind("./{*}pPr/{*}pStyle")), None)
+    name = (styles.get(next(iter(style.values()), "")) or "").lower() if style is not None else ""
+    if name == "title":
+        return "# "
+    if name.startswith("heading "):
+        return "#" * min(max(int(name[8:]) if name[8:].isdecimal() else 1, 1), _DEEPEST_HEADING) + " "
+    numbering = next((one for one in paragraph.iterfind("./{*}pPr/{*}numPr")), None)
+    if numbering is None and not name.startswith("list "):
+        return ""
+    level = next((one for one in numbering.iterfind("./{*}ilvl")), None) if numbering is not None else None
+    depth = next(iter(level.values()), "0") if level is not None else name[-1:]
+    # The second style of lists is called List Bullet 2.
+    steps = int(depth) - (level is None) if depth.isdecimal() else 0
+    return "  " * min(max(steps, 0), _DEEPEST_LIST) + _BULLET
+
+
+def _docx_table(table: Any) -> str:  # noqa: ANN401 - the same
+    rows = [
+        [" ".join(" ".join(map(_docx_paragraph, cell.iter("{*}p"))).split()) for cell in row.iterfind("./{*}tc")]
+        for row in table.iterfind("./{*}tr")
+    ]
+    width = max(map(len, rows), default=0)
+    lines = [
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row + [""] * (width - len(row))) + " |" for row in rows
+    ]
+    return "\n".join([*lines[:1], "|" + " --- |" * width, *lines[1:]]) if width else ""
 
 
 def _pdf_text(data: bytes) -> str:
@@ -237,16 +298,25 @@ def _pdf_text(data: bytes) -> str:
         raise _Refused("it needs a password; save it without one")
     pages: list[str] = []
     room = MAXIMUM_BODY_BYTES
-    for page in reader.pages:
-        pages.append(page.extract_text())
-        room -= len(pages[-1])
+    for number, page in enumerate(reader.pages, start=1):
+        text = page.extract_text().strip()
+        pages += _marked_page(number, text)
+        room -= len(text)
         if room < 0:
             raise _Refused(f"its text is longer than {MAXIMUM_BODY_BYTES} characters")
-    text = "\n\n".join(pages)
-    if not text.strip():
-        raise _Refused("it holds no text, perhaps only scanned pages")
+    if all(page.endswith(_NO_TEXT) for page in pages):
+        raise _Refused("it holds no text, perhaps only scanned pages: run a text recognition over it first")
     # Letters that a page's font has no character for come as halves of surrogate pairs.
-    return text.encode("utf-8", "replace").decode()
+    return "\n\n".join(pages).encode("utf-8", "replace").decode()
+
+
+def _marked_page(number: int, text: str) -> Iterator[str]:
+    """Yield the text of a page in blocks that each name it, so that every passage that is found does."""
+    pieces = max(1, estimated_pieces(text))
+    longest = max(1, (PASSAGE_PIECES - _MARK_PIECES) * len(text) // pieces)
+    for block in cut_text(text, longest) if text else (_NO_TEXT,):
+        if block.strip():
+            yield f"[page {number}] {block.strip()}"
 
 
 def _reason(error: Exception) -> str:

@@ -79,18 +79,19 @@ def only(memory: Memory, category: str) -> Hit:
     return hit
 
 
-def pdf(text: str, password: str = "") -> bytes:
+def pdf(*pages: str, password: str = "") -> bytes:
     import io
 
     writer = PdfWriter()
-    page = writer.add_blank_page(200, 200)
     font = DictionaryObject({NameObject("/Type"): NameObject("/Font"), NameObject("/Subtype"): NameObject("/Type1")})
     font[NameObject("/BaseFont")] = NameObject("/Helvetica")
     fonts = DictionaryObject({NameObject("/F1"): font})
-    page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
-    stream = DecodedStreamObject()
-    stream.set_data(f"BT /F1 12 Tf 10 100 Td ({text}) Tj ET".encode() if text else b"")
-    page[NameObject("/Contents")] = writer._add_object(stream)  # noqa: SLF001 - the library's own way for new parts
+    for text in pages:
+        page = writer.add_blank_page(200, 200)
+        page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
+        stream = DecodedStreamObject()
+        stream.set_data(f"BT /F1 12 Tf 10 100 Td ({text}) Tj ET".encode() if text else b"")
+        page[NameObject("/Contents")] = writer._add_object(stream)  # noqa: SLF001 - the library's own way for new parts
     if password:
         writer.encrypt(password, algorithm="RC4-128")
     out = io.BytesIO()
@@ -157,22 +158,43 @@ def test_the_mark_before_utf8_text_is_dropped(memory: Memory, notes: Path) -> No
     assert contents(memory, "document") == {"x.txt": "words"}
 
 
-def test_word_documents_give_their_words(memory: Memory, notes: Path) -> None:
+def test_word_documents_keep_headings_lists_and_tables(memory: Memory, notes: Path) -> None:
     document = docx.Document()
+    document.add_heading("The plan", 0)
+    document.add_heading("Storage", 2)
     paragraph = document.add_paragraph("We chose\tSQLite.")
     paragraph.add_run().add_break()
     paragraph.add_run("One file.")
-    document.add_table(rows=1, cols=2).rows[0].cells[1].text = "in a table"
+    document.add_paragraph("fast", "List Bullet")
+    document.add_paragraph("really", "List Bullet 2")
+    document.add_paragraph("small", "List Number")
+    table = document.add_table(rows=2, cols=2)
+    for cell, text in zip(table._cells, ("name", "use", "a|b", "two\nlines"), strict=True):  # noqa: SLF001 - all cells
+        cell.text = text
+    document.add_paragraph("The end.")
     document.save(str(notes / "plan.docx"))
     memory.ingest_file(str(notes / "plan.docx"))
-    text = contents(memory, "document")["plan.docx"]
-    assert text.startswith("We chose\tSQLite.\nOne file.\n")
-    assert text.endswith("in a table")
+    assert contents(memory, "document")["plan.docx"] == (
+        "# The plan\n\n## Storage\n\nWe chose\tSQLite.\nOne file.\n\n- fast\n  - really\n- small\n\n"
+        "| name | use |\n| --- | --- |\n| a\\|b | two lines |\n\nThe end."
+    )
 
 
-def test_pdf_documents_give_their_words(memory: Memory, notes: Path) -> None:
-    memory.ingest_file(str(write(notes / "plan.pdf", pdf("We chose SQLite."))))
-    assert contents(memory, "document") == {"plan.pdf": "We chose SQLite."}
+def test_pdf_documents_give_their_words_by_page(memory: Memory, notes: Path) -> None:
+    memory.ingest_file(str(write(notes / "plan.pdf", pdf("We chose SQLite.", "", "It is one file."))))
+    text = "[page 1] We chose SQLite.\n\n[page 2] (no text, perhaps scanned)\n\n[page 3] It is one file."
+    assert contents(memory, "document") == {"plan.pdf": text}
+
+
+def test_every_passage_of_a_long_pdf_names_its_page(memory: Memory, notes: Path) -> None:
+    words = {1: "alpaca", 2: "badger", 3: "chamois"}
+    pages = [" ".join(f"{word} sentence {number}." for number in range(400)) for word in words.values()]
+    memory.ingest_file(str(write(notes / "long.pdf", pdf(*pages))))
+    for page, word in words.items():
+        for number in (1, 150, 390):
+            evidence = memory.recall(f"{word} sentence {number}", mode="fts5").items[0].evidence
+            assert word in evidence
+            assert f"[page {page}]" in evidence
 
 
 @pytest.mark.parametrize(
@@ -419,7 +441,7 @@ def test_documents_of_other_formats_are_read_when_asked_for(watching: OpenWith, 
     write(notes / "b.py", "x = 1")
     memory = watching("connectors: {file_watcher: {enabled: true, paths: [~/notes], extensions: [.pdf, .py]}}")
     assert memory.ingest().errors == ()
-    assert sorted(contents(memory, "file").values()) == ["We chose SQLite.", "x = 1"]
+    assert sorted(contents(memory, "file").values()) == ["[page 1] We chose SQLite.", "x = 1"]
 
 
 @pytest.mark.parametrize(
