@@ -1,4 +1,4 @@
-"""Text out of files: plain text formats as they are, Word and PDF through libraries that are an extra."""
+"""Text out of files: plain text formats as they are, what HTML shows, Word and PDF through libraries of an extra."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mimir.errors import InvalidInput, Unavailable
 from mimir.rules.text import PASSAGE_PIECES, cut_text, estimated_pieces
 
 TEXT_FORMATS: Final = frozenset(
-    "csv htm html json jsonl log markdown md org rst tex toml tsv txt xml yaml yml".split()  # noqa: SIM905 - one line
+    "csv json jsonl log markdown md org rst tex toml tsv txt xml yaml yml".split()  # noqa: SIM905 - one line
 )
 """Extensions of formats whose text is what the file holds."""
 
@@ -66,9 +66,9 @@ def read_document(path: str, most_bytes: int) -> str:
 
 
 def text_of_document(path: str, data: bytes) -> str:
-    """Return the text of a document that was read: of Word and PDF what they show, of all others what they hold.
+    """Return the text of a document that was read: of HTML, Word and PDF what they show, of others what they hold.
 
-    Word and PDF are read by a process of its own, whose time and memory are bounded: a small file of these formats can
+    Those three are read by a process of its own, whose time and memory are bounded: a small file of these formats can
     unfold to almost anything.
 
     Raises:
@@ -210,6 +210,15 @@ class _Refused(Exception):
     """A document is what it should be, and is refused all the same."""
 
 
+def _html_text(data: bytes) -> str:
+    from mimir.rules.html import html_text
+
+    try:
+        return html_text(data)
+    except UnicodeDecodeError as error:
+        raise _Refused(f"no {error.encoding} text, byte {error.start} is wrong") from None
+
+
 def _docx_text(data: bytes) -> str:
     import zipfile
 
@@ -333,7 +342,11 @@ class _Extractor(NamedTuple):
     advice: str
 
 
+_HTML: Final = _Extractor("HTML", "html", "Python", _html_text, "Save it as UTF-8, or as text.")
+
 _EXTRACTORS: Final[Mapping[str, _Extractor]] = {
+    "htm": _HTML,
+    "html": _HTML,
     "docx": _Extractor("DOCX", "docx", "python-docx", _docx_text, "Open it in Word and save it anew, or as text."),
     "pdf": _Extractor("PDF", "pypdf", "pypdf", _pdf_text, "Make its text readable, or export it as text first."),
 }

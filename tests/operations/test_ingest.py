@@ -153,6 +153,19 @@ def test_every_text_format_is_taken_as_it_is(memory: Memory, notes: Path, extens
     assert contents(memory, "document") == {path.name: "<a>\tb\r\n"}
 
 
+def test_html_gives_what_a_page_shows(memory: Memory, notes: Path) -> None:
+    page = (
+        "<!doctype html><html><head><meta charset=iso-8859-1><title>Caf\u00e9</title><style>p {x: y}</style></head>"
+        "<body><h2>Menu &amp; more</h2><p>One\n  line<br>next</p><script>if (a < b) alert('no')</script>"
+        "<ul><li>tea<li>milk</ul>"
+        "<table><tr><th>a<th>b<tr><td>1<td>2</table><pre>x\n  y</pre><!-- no --><p>end"
+    )
+    memory.ingest_file(str(write(notes / "page.html", page.encode("iso-8859-1"))))
+    assert contents(memory, "document")["page.html"] == (
+        "Caf\u00e9\n\n## Menu & more\n\nOne line\nnext\n\n- tea\n- milk\n\n | a | b\n | 1 | 2\n\nx\n  y\n\nend"
+    )
+
+
 def test_the_mark_before_utf8_text_is_dropped(memory: Memory, notes: Path) -> None:
     memory.ingest_file(str(write(notes / "x.txt", b"\xef\xbb\xbfwords")))
     assert contents(memory, "document") == {"x.txt": "words"}
@@ -206,13 +219,14 @@ def test_every_passage_of_a_long_pdf_names_its_page(memory: Memory, notes: Path)
         ("x.txt", b"caf\xe9", "no UTF-8 text, byte 3 is wrong"),
         ("x.txt", "caf\u00e9".encode("utf-16"), "it seems to be UTF-16"),
         ("x.txt", b"\xff\xfe\0\0a\0\0\0", "it seems to be UTF-32"),
+        ("x.html", b"<p>caf\xe9", "no utf-8 text, byte 6 is wrong"),
         ("x.docx", b"not a zip", "no DOCX, or a damaged one"),
         ("x.docx", b"PK\x05\x06" + bytes(18), "no DOCX, or a damaged one"),
         ("x.pdf", b"%PDF-1.7 broken", "no PDF, or a damaged one"),
         ("x.pdf", pdf(""), "it holds no text"),
         ("x.pdf", pdf("secret", password="p"), "it needs a password"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_what_cannot_be_read_is_refused_and_leaves_nothing(
     memory: Memory, notes: Path, capfd: pytest.CaptureFixture[str], name: str, content: bytes, words: str
