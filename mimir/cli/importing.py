@@ -43,8 +43,11 @@ def _import(flags: dict[str, Any], values: dict[str, Any]) -> int:
         with waiting("Importing"):
             workspace = engine.workspace.hash or ""
             result = import_from(engine, path, format=chosen, workspace_hash=workspace, dry_run=values["dry_run"])
+        pending = engine.store.count_pending() if engine.embedder is not None else 0
     if values["as_json"]:
         print_json(wire(result))
     else:
         show(result)
+        if pending and not result.dry_run:
+            click.echo(f"{pending:,} passages wait for a vector; words find them already. mimir embed --all makes all.")
     return 0

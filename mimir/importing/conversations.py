@@ -75,13 +75,13 @@ def claude_code(name: str, data: bytes) -> Iterator[Found]:
         if record.get("type") == "summary":
             title = text(record.get("summary")) or title
         message = record.get("message")
-        if record.get("type") not in _SPEAKERS or record.get("isSidechain") or record.get("isMeta"):
+        if text(record.get("type")) not in _SPEAKERS or record.get("isSidechain") or record.get("isMeta"):
             continue
         if not isinstance(message, dict):
             yield Problem(place=place, reason="a turn without a message")
             continue
         content = message.get("content")
-        kinds = {block.get("type") for block in objects(content)}
+        kinds = {text(block.get("type")) for block in objects(content)}
         # What tools gave back comes in the name of the user.
         speaker = _ASSISTANT if kinds == {"tool_result"} else _SPEAKERS[text(record["type"])]
         turns.append(_turn(speaker, _blocks(content), text(record.get("uuid")), place, record.get("timestamp")))
@@ -156,7 +156,7 @@ def claude(name: str, data: bytes) -> Iterator[Found]:
 def is_claude_code(_name: str, data: bytes) -> bool:
     """Tell whether a file is a session of Claude Code."""
     return any(
-        ("sessionId" in record and record.get("type") in _SPEAKERS) or {"leafUuid", "summary"} <= record.keys()
+        ("sessionId" in record and text(record.get("type")) in _SPEAKERS) or {"leafUuid", "summary"} <= record.keys()
         for record in first_records(data)
     )
 
@@ -284,7 +284,7 @@ def _codex_item(item: Mapping[str, Json]) -> tuple[str, str]:
 
 def _branch(nodes: Mapping[str, Json], leaf: Json) -> list[tuple[str, dict[str, Json]]]:
     """Return the messages from the root to a leaf, the latest one if it is not told, each with its node's id."""
-    if leaf not in nodes:
+    if text(leaf) not in nodes:
         leaf = max(nodes, key=lambda node: _created(nodes[node]), default=None)
     path: list[tuple[str, dict[str, Json]]] = []
     seen: set[str] = set()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-_PIECE: Final = re.compile(r"\*\*/|/\*\*$|\*+|\?|\[[!^]?\]?[^\]/]*\]|\\.|.", re.DOTALL)
+_PIECE: Final = re.compile(r"\*\*/|/\*\*$|\*+|\?|\[[!^]?(?:\][^\]/]*|[^\]/]+)\]|\\.|.", re.DOTALL)
 
 
 class Pattern(NamedTuple):
@@ -56,8 +56,11 @@ def _pattern(line: str) -> Pattern | None:
     # With a slash inside, it is about a path from here; without one, about a name at any depth.
     anchored = "/" in glob
     expression = "" if anchored else "(?:.*/)?"
-    for piece in _PIECE.findall(glob.removeprefix("/")):
-        expression += _expression(piece)
+    pieces = _PIECE.findall(glob.removeprefix("/"))
+    if "[" in pieces:
+        # A bracket that is not closed matches nothing.
+        return None
+    expression += "".join(map(_expression, pieces))
     try:
         return Pattern(re.compile(expression, re.DOTALL), folders_only, takes_back)
     except re.error:
@@ -74,7 +77,8 @@ def _expression(piece: str) -> str:
         return "[^/]*"
     if piece == "?":
         return "[^/]"
-    if piece.startswith("[") and len(piece) > 1:
-        inside = piece[1:-1].replace("\\", "\\\\").replace("[", "\\[")
+    if piece.startswith("["):
+        # What Python means to give a meaning inside of sets one day.
+        inside = re.sub(r"[\[\\&~|]|(?<=-)-", r"\\\g<0>", piece[1:-1])
         return f"(?!/)[^{inside[1:]}]" if inside[0] in "!^" else f"(?!/)[{inside}]"
     return re.escape(piece[-1])

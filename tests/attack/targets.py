@@ -15,10 +15,14 @@ from mimir.connectors import load_sources
 from mimir.crypto import KEY_BYTES, Keys, check_head, read_key_file
 from mimir.drafts import make_draft
 from mimir.errors import InvalidInput, Locked, MimirError
+from mimir.importing import Item
+from mimir.importing.formats import FORMATS
 from mimir.model import Entity, Stored
 from mimir.rules.conflicts import disagreements, read_memory
 from mimir.rules.extract import extract
 from mimir.rules.fencing import context_line, source
+from mimir.rules.html import html_text
+from mimir.rules.ignoring import is_ignored, read_rules
 from mimir.rules.note import read_note, write_note
 from mimir.rules.query import parse_query
 from mimir.rules.secrets import find_secrets, masked
@@ -155,7 +159,45 @@ def configuration(data: bytes) -> None:
             return
 
 
+def exports(data: bytes) -> None:
+    """Read an export in every format: each finding has a name and a place, or is told as a problem."""
+    for one in FORMATS.values():
+        one.fits("conversations.json", data)
+        for found in one.read("conversations.json", data):
+            assert not isinstance(found, Item) or (found.key and found.body), "an item is empty"
+
+
+def page(data: bytes) -> None:
+    """Read what an HTML page shows."""
+    try:
+        shown = html_text(data)
+    except ValueError:
+        return
+    assert "\n\n\n" not in shown, "blank lines are left"
+
+
+def ignoring(data: bytes) -> None:
+    """Read the rules of an ignore file, and ask them."""
+    text = data.decode("utf-8", "replace")
+    is_ignored(text[:50] or "a", is_folder=True, rules=[read_rules(text, "")])
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     one.__name__: one
-    for one in (message, note, codec, keys, query, passages, sentences, draft, secrets, prompt, configuration)
+    for one in (
+        message,
+        note,
+        codec,
+        keys,
+        query,
+        passages,
+        sentences,
+        draft,
+        secrets,
+        prompt,
+        configuration,
+        exports,
+        page,
+        ignoring,
+    )
 }

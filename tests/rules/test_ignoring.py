@@ -42,8 +42,14 @@ PATTERNS: Final = (
     "[z-a]",
     "*.*.md",
     "a**d",
+    "[]",
+    "[!]",
+    "[]a]*",
+    "[a&&b]",
+    "[a~~b|]",
+    "[+--]",
 )
-NAMES: Final = ("a", "b", "d", "b.log", "a.md", "b.md", "!b", "#x", "d ", "c.d.md", "bx")
+NAMES: Final = ("a", "b", "[]", "d", "b.log", "a.md", "b.md", "!b", "#x", "d ", "c.d.md", "bx")
 PATHS: Final = tuple(
     "/".join(parts) for size in (1, 2, 3) for parts in itertools.product(NAMES[: 11 - 4 * size + 4], repeat=size)
 )
