@@ -168,9 +168,9 @@ class _Export:
         ids |= {link.target_id for links in self._store.links_to(ids).values() for link in links}
         if self._look_at_all:
             ids |= {
-                known.entity_id
-                for path, known in self._ledger.items()
-                if known.entity_id and self._files.get(path) != known.seen
+                entity_id
+                for entity_id, path in self._ledger.paths.items()
+                if not self._ledger.is_same(path, self._files.get(path))
             }
         more = (self._store.get(entity_id) for entity_id in ids - {one.entity.id for one in found.values()})
         return sorted({*found, *(stored.number for stored in more if stored is not None)})
@@ -229,17 +229,18 @@ class _Export:
             self._done.created += 1
             self._done.categories.add(outgoing.stored.entity.category)
             return
-        if self._since is not None and known is not None and (known.seen, known.parts) == (seen, parts):
-            return
-        whole = os.path.join(self._folder, path)
-        text = decode(whole, read_bytes(whole, self._engine.settings.max_ingest_bytes, follow=False))
-        if same_but_for_use(text, outgoing.text):
-            self._ledger.put(path, Known(outgoing.stored.entity.id, sure(seen), parts))
-            return
-        edit = self._edit(read_note(text), outgoing, known)
-        self._done.edited += edit == "edited"
-        self._done.conflicts += edit == "conflict"
-        if edit:
+        if not self._ledger.is_same(path, seen) or self._since is None:
+            whole = os.path.join(self._folder, path)
+            text = decode(whole, read_bytes(whole, self._engine.settings.max_ingest_bytes, follow=False))
+            if same_but_for_use(text, outgoing.text):
+                self._ledger.put(path, Known(outgoing.stored.entity.id, sure(seen), parts))
+                return
+            edit = self._edit(read_note(text), outgoing, known)
+            self._done.edited += edit == "edited"
+            self._done.conflicts += edit == "conflict"
+            if edit:
+                return
+        elif known is not None and known.parts == parts:
             return
         self._write(outgoing)
         self._done.updated += 1
@@ -248,7 +249,7 @@ class _Export:
         """Tell whether a file says something that would be lost: ``edited``, a ``conflict``, or nothing."""
         if is_blank(note):
             return ""
-        links = resolved(note, self._names)
+        links = resolved(note.links, self._names)
         if known is not None:
             told = parts_of_note(note, links)
             if told in (known.parts, outgoing.parts):

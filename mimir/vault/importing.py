@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -17,31 +17,25 @@ from mimir.progress import report
 from mimir.recording import add, change, may_read, new_entity
 from mimir.rules.layers import RANK
 from mimir.rules.note import (
-    DEFAULT_WEIGHT,
     ENDING,
     Note,
-    NoteLink,
-    aliases_of,
     is_blank,
-    note_name,
-    original_name,
     prose_of,
 )
-from mimir.rules.wiki import inline_links, inline_tags, link_name
-from mimir.vault.files import Seen, look, note_files, sure
+from mimir.rules.wiki import inline_links, inline_tags
+from mimir.vault.files import Seen, look, note_files
 from mimir.vault.ledger import (
     NOTHING,
     Known,
     Ledger,
     Parts,
     follow_renames,
-    mark_of_links,
     parts_of,
     parts_of_note,
     read_file,
-    resolved,
     value_of,
 )
+from mimir.vault.linking import Linked, Linking, Taken
 
 _BATCH: Final = 50
 """Notes stored in one transaction: a few tens of milliseconds, so that other writers need not wait long."""
@@ -67,22 +61,6 @@ _APPLIED: Final = (
 _TIMES: Final = ("created_at_unix_ms", "last_accessed_unix_ms", "recorded_at_unix_ms")
 
 
-class Taken(msgspec.Struct):
-    """What an import has done: which notes made a memory and which changed one, and what could not be taken in.
-
-    `conflicts` counts notes whose memory had changed too, `unresolved` links in texts that lead to no note, `archived`
-    memories whose notes are gone.
-    """
-
-    created: set[str] = msgspec.field(default_factory=set)
-    updated: set[str] = msgspec.field(default_factory=set)
-    conflicts: int = 0
-    unresolved: int = 0
-    archived: int = 0
-    errors: list[str] = msgspec.field(default_factory=list)
-    warnings: list[str] = msgspec.field(default_factory=list)
-
-
 class _Read(NamedTuple):
     """A note that was read: where, what it says, the memory it is known to be of, and as a draft."""
 
@@ -91,16 +69,6 @@ class _Read(NamedTuple):
     note: Note
     known: Known | None
     draft: Draft
-
-
-class _Stored(NamedTuple):
-    """A note whose memory is stored, with what it was before and what is still to be done for its links."""
-
-    read: _Read
-    number: int
-    entity_id: str
-    before: Stored | None
-    inline: tuple[str, ...]
 
 
 def import_notes(
@@ -133,7 +101,7 @@ class _Import:
         self._done = Taken(errors=errors)
         self._unreadable = bool(errors)
         self._owners: dict[int, str] = {}
-        self._stored: list[_Stored] = []
+        self._links = Linking(engine, folder, ledger, self._done)
 
     def run(self) -> Taken:
         follow_renames(self._folder, self._ledger, self._files, self._engine.settings.max_ingest_bytes)
@@ -143,14 +111,8 @@ class _Import:
             with self._engine.writing() as now:
                 for read in batch:
                     self._take(read, now)
-            report(len(self._stored), len(paths))
-        names = self._ledger.names() if self._stored else {}
-        for stored in self._stored:
-            self._names_of(stored, names)
-        for start in range(0, len(self._stored), _BATCH):
-            with self._engine.writing() as now:
-                for stored in self._stored[start : start + _BATCH]:
-                    self._link(stored, names, now)
+            report(len(self._links), len(paths))
+        self._links.make()
         if self._two_way:
             self._archive_gone()
         self._ledger.save()
@@ -159,11 +121,10 @@ class _Import:
 
     def _edited(self) -> list[str]:
         """Return the paths of the notes to read, those that are known first: a copy of one must not pass for it."""
-        known = {path: self._ledger.get(path) for path in self._files}
-        same = {path: one for path, one in known.items() if one is not None and one.seen == self._files[path]}
+        same = {path for path, seen in self._files.items() if self._ledger.is_same(path, seen)}
         if not self._two_way:
-            live = self._live([one.entity_id for one in same.values() if one.entity_id])
-            same = {path: one for path, one in same.items() if one.entity_id in live}
+            ids = {entity_id: path for entity_id, path in self._ledger.paths.items() if path in same}
+            same = {ids[entity_id] for entity_id in self._live(list(ids))}
         return sorted(
             (path for path in self._files if path not in same), key=lambda path: (not self._is_memory(path), path)
         )
@@ -260,7 +221,9 @@ class _Import:
             return
         self._owners[number] = read.path
         self._done.warnings += [f"{os.path.join(self._folder, read.path)}: {one}" for one in read.draft.warnings]
-        self._stored.append(_Stored(read, number, entity_id, before, _new_in_text(inline_links, read.note, before)))
+        inline = _new_in_text(inline_links, read.note, before)
+        known = read.known if read.known is not None and read.known.entity_id == entity_id else None
+        self._links.add(Linked.of(read.path, read.seen, read.note, number, entity_id, known, inline))
 
     def _memory_of(self, read: _Read) -> Stored | None:
         """Return the memory that a note is of: by its name, else by where it is or the id it gives, if any.
@@ -317,71 +280,9 @@ class _Import:
         self._done.conflicts += (changed.body and new_text) or (changed.rest and edited.rest)
         self._done.updated.add(read.path)
 
-    def _names_of(self, stored: _Stored, names: dict[str, str]) -> None:
-        """Add the names that links may use for a note that was just read."""
-        path, note = stored.read.path, stored.read.note
-        names[link_name(path)] = stored.entity_id
-        base = link_name(path.rpartition("/")[2])
-        if "/" not in path or base not in names:
-            names[base] = stored.entity_id
-        told = note.fields.get("id", "")
-        own = (
-            [stored.entity_id, told, note_name(stored.entity_id), note_name(told), original_name(told)] if told else []
-        )
-        for name in (*own, *aliases_of(note.body_json)):
-            names.setdefault(link_name(name), stored.entity_id)
-
-    def _link(self, stored: _Stored, names: Mapping[str, str], now: int) -> None:
-        """Bring the links of a memory up to those of its note, and note that both are the same now."""
-        read, number = stored.read, stored.number
-        links = resolved(read.note, names)
-        wanted = {
-            (target, relationship): weight
-            for (target, relationship, weight), link in zip(links, read.note.links, strict=True)
-            if self._leads_somewhere(stored, target, link)
-        }
-        present = {
-            (link.target_id, link.relationship): link.weight
-            for link in self._store.links([number]).get(number, ())
-            if self._is_shown(link.target_id)
-        }
-        known = None if read.known is None or read.known.entity_id != stored.entity_id else read.known.parts.links
-        if known != mark_of_links(links):
-            for (target, relationship), weight in wanted.items():
-                if present.get((target, relationship)) != weight:
-                    self._store.add_link(number, target, relationship, weight, now)
-                    self._done.updated.add(read.path)
-            if known == mark_of_links((*pair, weight) for pair, weight in present.items()):
-                for target, relationship in present.keys() - wanted.keys():
-                    self._store.remove_links(number, target, relationship)
-                    self._done.updated.add(read.path)
-        for name in stored.inline:
-            target = names.get(link_name(name), "")
-            if not target:
-                self._done.unresolved += 1
-            elif target != stored.entity_id and not any(target == one for one, _ in {**present, **wanted}):
-                self._store.add_link(number, target, _INLINE, DEFAULT_WEIGHT, now)
-                self._done.updated.add(read.path)
-        self._ledger.put(read.path, Known(stored.entity_id, sure(read.seen), parts_of_note(read.note, links)))
-
-    def _leads_somewhere(self, stored: _Stored, target: str, link: NoteLink) -> bool:
-        found = self._store.get(target)
-        if (found is None and link.unresolved) or (
-            found is not None and found.number != stored.number and may_read(self._engine, found.entity)
-        ):
-            return True
-        self._done.errors.append(
-            f"{os.path.join(self._folder, stored.read.path)}: the link to {link.name} leads to no other memory"
-        )
-        return False
-
-    def _is_shown(self, entity_id: str) -> bool:
-        stored = self._store.get(entity_id)
-        return stored is None or may_read(self._engine, stored.entity)
-
     def _archive_gone(self) -> None:
         """Archive the memories whose notes are gone, unless they were changed since or so many are gone at once."""
-        gone = [(path, known) for path, known in self._ledger.items() if known.entity_id and path not in self._files]
+        gone = self._ledger.missing(self._files)
         if not gone or self._unreadable:
             return
         if len(gone) > max(_MOST_GONE, len(self._ledger) // 2):

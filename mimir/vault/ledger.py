@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from mimir.documents import decode, read_bytes
 from mimir.engine import Engine
 from mimir.errors import InvalidInput
 from mimir.model import Entity
-from mimir.rules.note import ENDING, Note, note_name, read_note
+from mimir.rules.note import ENDING, Note, NoteLink, note_name, read_note
 from mimir.rules.wiki import link_name
 from mimir.vault.files import Seen
 
@@ -69,7 +69,9 @@ class Ledger:
         self._rows = engine.store.positions(self._connector)
         self._changed: dict[str, str | None] = {}
         self.header = self._rows.pop(_HEADER, "")
-        self.paths = {known.entity_id: path for path, known in self.items() if known.entity_id}
+        self.has_renamed = False
+        known = ((_read_row(row).entity_id, path) for path, row in self._rows.items())
+        self.paths = {entity_id: path for entity_id, path in known if entity_id}
 
     def __contains__(self, path: object) -> bool:
         """Tell whether a file is known."""
@@ -84,10 +86,13 @@ class Ledger:
         row = self._rows.get(path)
         return None if row is None else _read_row(row)
 
-    def items(self) -> Iterator[tuple[str, Known]]:
-        """Yield every known file and what is known of it."""
-        for path, row in list(self._rows.items()):
-            yield path, _read_row(row)
+    def is_same(self, path: str, seen: Seen | None) -> bool:
+        """Tell whether a file is like it was when it was known last."""
+        return seen is not None and self._rows.get(path, "").startswith(f"{seen.size} {seen.changed_ns} ")
+
+    def missing(self, files: Container[str]) -> list[tuple[str, Known]]:
+        """Return the notes of memories that are not among files, each with what is known of it."""
+        return [(path, _read_row(self._rows[path])) for path in self.paths.values() if path not in files]
 
     def put(self, path: str, known: Known) -> None:
         """Note that a file and its memory are the same now; saved with the next `save`."""
@@ -101,6 +106,17 @@ class Ledger:
             self.paths[known.entity_id] = path
         if len(self._changed) >= _SAVED_AT_ONCE:
             self.save()
+
+    def rename(self, path: str, known: Known) -> None:
+        """Note that a note was moved to ``path``; notes that link to it have to be looked at again."""
+        self.put(path, known._replace(seen=_unsure(known.seen)))
+        self.has_renamed = True
+        for links in self._engine.store.links_to([known.entity_id]).values():
+            for link in links:
+                source = self.paths.get(link.target_id)
+                there = None if source is None else self.get(source)
+                if source is not None and there is not None:
+                    self.put(source, there._replace(seen=_unsure(there.seen)))
 
     def remove(self, path: str) -> None:
         """Forget a file."""
@@ -138,9 +154,7 @@ class Ledger:
 
 def follow_renames(folder: str, ledger: Ledger, files: Mapping[str, Seen], most_bytes: int) -> None:
     """Find the notes that are missing where they were among the files that are not known."""
-    missing = {
-        known.entity_id: (path, known) for path, known in ledger.items() if known.entity_id and path not in files
-    }
+    missing = {known.entity_id: known for _, known in ledger.missing(files)}
     strange = [path for path in files if path not in ledger] if missing else []
     for path in strange:
         try:
@@ -152,11 +166,10 @@ def follow_renames(folder: str, ledger: Ledger, files: Mapping[str, Seen], most_
             # Without an id it is one that was moved as it is.
             body = parts_of_note(note, ()).body
             size = files[path].size
-            same = (one for one, (_, known) in missing.items() if (known.seen.size, known.parts.body) == (size, body))
+            same = (one for one, known in missing.items() if (known.seen.size, known.parts.body) == (size, body))
             told = next(same, "")
         if told in missing:
-            _, known = missing.pop(told)
-            ledger.put(path, known._replace(seen=Seen(known.seen.size, 0)))
+            ledger.rename(path, missing.pop(told))
 
 
 def read_file(folder: str, path: str, most_bytes: int) -> Note:
@@ -172,9 +185,9 @@ def read_file(folder: str, path: str, most_bytes: int) -> Note:
         raise InvalidInput(error.message.removeprefix(f"{whole}: "), hint=error.hint) from None
 
 
-def resolved(note: Note, names: Mapping[str, str]) -> list[LinkTo]:
-    """Return the links of a note by the ids that their names stand for; a name that stands for none stays."""
-    return [(names.get(link_name(one.name), one.name), one.relationship, one.weight) for one in note.links]
+def resolved(links: Iterable[NoteLink], names: Mapping[str, str]) -> list[LinkTo]:
+    """Return links of a note by the ids that their names stand for; a name that stands for none stays."""
+    return [(names.get(link_name(one.name), one.name), one.relationship, one.weight) for one in links]
 
 
 def parts_of(entity: Entity, score_floor: float | None, links: Iterable[LinkTo]) -> Parts:
@@ -218,6 +231,10 @@ def value_of(body_json: str) -> str:
 
 def _mark(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+
+
+def _unsure(seen: Seen) -> Seen:
+    return Seen(seen.size, 0)
 
 
 def _read_row(row: str) -> Known:

@@ -11,8 +11,9 @@ from mimir.engine import Engine
 from mimir.model import Filter
 from mimir.rules.note import Layout
 from mimir.vault.exporting import export_notes
-from mimir.vault.importing import Taken, import_notes
+from mimir.vault.importing import import_notes
 from mimir.vault.ledger import Ledger
+from mimir.vault.linking import Taken
 from mimir.vault.listing import write_listings
 
 
@@ -77,7 +78,8 @@ class Sync:
         if self._two_way and (len(self._ledger) or os.path.isdir(self._folder)):
             taken = import_notes(self._engine, self._folder, self._ledger, self._workspace_hash, two_way=True)
         counter = self._engine.store.change_counter()
-        look_at_all = first or bool(taken.created or taken.updated or taken.archived or taken.conflicts or taken.errors)
+        look_at_all = first or self._ledger.has_renamed
+        look_at_all |= bool(taken.created or taken.updated or taken.archived or taken.conflicts or taken.errors)
         written = export_notes(
             self._engine, self._folder, self._ledger, self._workspace_hash, self._layout, look_at_all=look_at_all
         )
@@ -88,6 +90,7 @@ class Sync:
         if first:
             categories = {category for _, category, _ in self._engine.store.count_by_scope(filter_)}
         errors = write_listings(self._engine, self._folder, self._ledger, categories, filter_, self._layout)
+        self._ledger.has_renamed = False
         self._ledger.save()
         self._counter = counter
         return Synced(

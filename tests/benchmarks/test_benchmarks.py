@@ -179,3 +179,10 @@ def test_lifecycle_runs_through(tmp_path: Path) -> None:
     assert len(set(labels(report))) == len(report.rows) == 18
     assert [row["hits"] for row in report.rows if str(row["what"]).startswith("traverse")] > [0]
     assert "Budgets:" not in printed
+
+
+@pytest.mark.slow
+def test_vault_runs_through(tmp_path: Path) -> None:
+    report, _ = run("vault", tmp_path / "vault.json", "--entities", "60")
+    assert_sane(report)
+    assert len(set(labels(report))) == len(report.rows) == 7
