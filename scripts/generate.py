@@ -163,6 +163,31 @@ def benchmarks_page() -> str:
     return "\n".join(parts)
 
 
+def claims_page() -> str:
+    """Return what the README promises, each promise with the tests and results that hold it."""
+    from tests.contract.promises import PROMISES, located_tests
+
+    files = located_tests()
+    parts = [
+        NOTE + "# Claims\n",
+        (
+            "What the README promises, sentence by sentence, and what holds it: tests that fail when it is no longer\n"
+            "so, and measurements. A promise without either fails the checks of the project, and so does a test that\n"
+            "does not exist. `scripts/frameworks` runs the tests of the adapters, whose frameworks need environments\n"
+            "of their own; all others are among those of `scripts/check`.\n"
+        ),
+    ]
+    for area, promises in PROMISES.items():
+        parts += [f"## {area}\n", "| Promise | Status | Held by |\n|---|---|---|"]
+        for one in promises:
+            tests = [f"`{file}::{name}`" for name in one.tests for file in files.get(name, ())]
+            results = [f"[{name}](../benchmarks/results/{name}.json)" for name in one.results]
+            status = ", ".join(["tested"] * bool(tests) + ["measured"] * bool(results)) or "unproven"
+            parts.append(f"| {one.text} | {status} | {'<br>'.join(tests + results)} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
 def reliability_tables(report: dict[str, Any]) -> str:
     """Return the result of the trials: a table of the faults and one of many servers on a file, if both ran."""
     machine = ", ".join(f"{name} {value}" for name, value in report["machine"].items())
@@ -212,6 +237,7 @@ def generated_files() -> dict[Path, str]:
         ROOT / "docs" / "errors.md": errors_page(),
         ROOT / "docs" / "cli.md": NOTE + "# Command line\n\n" + cli_reference(),
         ROOT / "docs" / "benchmarks.md": benchmarks_page(),
+        ROOT / "docs" / "claims.md": claims_page(),
         reliability: with_block(reliability.read_text(encoding="utf-8"), "reliability", reliability_tables(trials)),
         ROOT / "docs" / "visibility.md": NOTE + visibility_page(),
         **{ROOT / "docs" / "clients" / name: NOTE + text for name, text in client_pages().items()},

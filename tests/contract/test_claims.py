@@ -8,17 +8,14 @@ from typing import Final
 
 import pytest
 
+from tests.contract.promises import PROMISES, Promise, located_tests
+
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "SECURITY.md"], key=str)
 CLAIMING: Final = ("Held by", "Test")
 """How the head of a column begins that says what holds a claim."""
 
-_TESTS: Final = {
-    path.relative_to(ROOT).as_posix(): set(
-        re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-    )
-    for path in (ROOT / "tests").rglob("test_*.py")
-}
+_TESTS: Final = located_tests()
 _NAMED: Final = re.compile(r"`(?:(tests/[\w/]+\.py)::)?(test_\w+)(?:\[[^\]`]*\])?`")
 _PLACE: Final = re.compile(r"`((?:tests|benchmarks|mimir|docs)/[\w/.-]*)`")
 
@@ -29,7 +26,7 @@ def named_tests(text: str) -> list[tuple[str, str]]:
 
 
 def exists(file: str, name: str) -> bool:
-    return name in (_TESTS.get(file, set()) if file else set().union(*_TESTS.values()))
+    return file in _TESTS.get(name, ()) if file else name in _TESTS
 
 
 def claims(text: str) -> list[str]:
@@ -70,3 +67,16 @@ def test_a_name_that_no_test_has_is_found() -> None:
     assert not exists("", "test_the_moon_is_of_cheese")
     assert not exists("tests/contract/test_tools.py", "test_a_name_that_no_test_has_is_found")
     assert claims("| Threat | Held by |\n|---|---|\n| rain | `tests/` |\n") == ["`tests/`"]
+
+
+@pytest.mark.parametrize("promise", [one for area in PROMISES.values() for one in area], ids=lambda one: one.text)
+def test_every_promise_is_held_by_tests_that_exist_or_by_results(promise: Promise) -> None:
+    assert promise.tests or promise.results
+    assert [name for name in promise.tests if len(_TESTS.get(name, ())) != 1] == []
+    results = ROOT / "benchmarks" / "results"
+    assert [name for name in promise.results if not (results / f"{name}.json").exists()] == []
+
+
+def test_the_readme_makes_exactly_the_promises_that_are_held() -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## What it promises\n")[1].split("\n## ")[0]
+    assert re.findall(r"^- \*\*(.+?)\.?\*\*", section, re.MULTILINE) == list(PROMISES)
