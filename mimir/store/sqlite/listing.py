@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mimir.model import Filter, Order, Outline, Stored
 from mimir.store.sqlite.entities import EntityRows
-from mimir.store.sqlite.filters import conditions
+from mimir.store.sqlite.filters import conditions, counted_through, read_through
 
 _SORTED_BY: Final = {
     "accessed": ("last_accessed_unix_ms", "entities_accessed"),
@@ -21,10 +21,6 @@ _SORTED_BY: Final = {
 }
 """Each order: the column, and the index in its order."""
 
-_NOT_IN_FACETS: Final = ("topic_path", "min_decay", "always_on", "verified", "valid_at", "tag")
-"""The fields of a filter for which the index of what is counted does not suffice."""
-
-_ANY: Final = Filter()
 _OUTLINE: Final = "id, category, key, layer, decay_score, archived, status"
 _DAY_MS: Final = 86_400_000
 
@@ -40,12 +36,13 @@ class ListingRows(EntityRows):
         highest = int(self.database.execute("SELECT coalesce(max(number), 0) FROM entities").get)
         # Walking the order pays when a page is soon full; otherwise those that pass are found first and then sorted.
         walks = index and total * total > highest * (limit + offset)
+        path = f"INDEXED BY {index}" if walks else "" if order.by == "uses" else read_through(filter_)
         compared, direction = ("<", "DESC") if order.descending else (">", "ASC")
         if order.after is not None:
             where += f" AND (e.{column}, e.number) {compared} (?, ?)"
             bindings += order.after
         rows = self.database.execute(
-            f"SELECT e.number FROM entities e {f'INDEXED BY {index}' if walks else ''} WHERE {where}"
+            f"SELECT e.number FROM entities e {path} WHERE {where}"
             f" ORDER BY e.{column} {direction}, e.number {direction} LIMIT ? OFFSET ?",
             (*bindings, limit, offset),
         )
@@ -56,10 +53,8 @@ class ListingRows(EntityRows):
     def count(self, filter_: Filter) -> int:
         """Count the entities that pass a filter."""
         where, bindings = conditions(filter_)
-        # Left to itself the planner takes the index of browsing, and reads each row for the rest.
-        covered = all(getattr(filter_, name) == getattr(_ANY, name) for name in _NOT_IN_FACETS)
-        index = "INDEXED BY entities_facets" if covered else ""
-        return int(self.database.execute(f"SELECT count(*) FROM entities e {index} WHERE {where}", tuple(bindings)).get)
+        sql = f"SELECT count(*) FROM entities e {counted_through(filter_)} WHERE {where}"
+        return int(self.database.execute(sql, tuple(bindings)).get)
 
     def created_by_day(self, filter_: Filter) -> tuple[tuple[int, int], ...]:
         """Return each day on which entities that pass a filter were created, as its first millisecond, and how many."""
@@ -75,7 +70,8 @@ class ListingRows(EntityRows):
         """Count the entities that pass a filter by strength, the range of 0 to 1 cut into equal parts."""
         where, bindings = conditions(filter_)
         rows: Any = self.database.execute(
-            f"SELECT min(CAST(e.decay_score * ? AS INTEGER), ? - 1), count(*) FROM entities e WHERE {where} GROUP BY 1",
+            f"SELECT min(CAST(e.decay_score * ? AS INTEGER), ? - 1), count(*) FROM entities e {read_through(filter_)}"
+            f" WHERE {where} GROUP BY 1",
             (parts, parts, *bindings),
         )
         counts = dict(rows.fetchall())

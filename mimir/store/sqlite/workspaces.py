@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mimir.model import Filter
 from mimir.store.sqlite.connection import Database
-from mimir.store.sqlite.filters import conditions
+from mimir.store.sqlite.filters import conditions, counted_through
 
 
 class ScopeCounts:
@@ -16,8 +16,8 @@ class ScopeCounts:
         """Return each workspace and category with the number of its entities that pass a filter, in their order."""
         where, bindings = conditions(filter_)
         rows = self.database.execute(
-            "SELECT e.workspace_hash, e.category, count(*) FROM entities e"
-            f" WHERE {where} GROUP BY e.workspace_hash, e.category ORDER BY e.workspace_hash, e.category",
+            f"SELECT e.workspace_hash, e.category, count(*) FROM entities e {counted_through(filter_)} WHERE {where}"
+            " GROUP BY e.workspace_hash, e.category ORDER BY e.workspace_hash, e.category",
             tuple(bindings),
         )
         return tuple((row[0], row[1], row[2]) for row in rows)
