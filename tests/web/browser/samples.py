@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from mimir import Memory
 from mimir.embedding import load_embedder
+from mimir.model import Filter
 from scripts.examples import DAY_MS, StoryClock
 
 DAYS: Final = 75
@@ -131,6 +132,13 @@ LINKS: Final = (
     ("fact", "port", "decision", "database", "about"),
 )  # fmt: skip
 
+TOUCHED: Final = (
+    ("lesson", "table-lock"),
+    ("runbook", "release-billing"),
+    ("fact", "regions"),
+    ("preference", "editor"),
+)
+
 WORK: Final = ("reviewed", "measured", "rewrote", "tested", "removed", "documented")
 THINGS: Final = (
     "the import",
@@ -158,6 +166,7 @@ def write_sample(path: Path) -> None:
         _tell(memory, clock, now, choose)
         for source, key, target, other, relationship in LINKS:
             memory.link(source, key, _id_of(memory, target, other), relationship)
+        _link_notes(memory, choose)
         _note_down(memory, clock, now)
         clock.time_ms = now - DAY_MS // 2
         memory.decay()
@@ -189,6 +198,18 @@ def _tell(memory: Memory, clock: StoryClock, now: int, choose: random.Random) ->
             always_on=told.key == "release-billing",
             workspace_hash="billing" if told.category == "session" and told.days % 3 == 0 else "",
         )
+
+
+def _link_notes(memory: Memory, choose: random.Random) -> None:
+    """Let notes of work follow from others, and touch what is known."""
+    notes = [stored.entity for batch in memory.store.scan(Filter(category="session")) for stored in batch]
+    known = [_id_of(memory, category, key) for category, key in TOUCHED]
+    for number, note in enumerate(notes):
+        if number and choose.random() < 0.6:
+            earlier = notes[choose.randrange(max(0, number - 12), number)].id
+            memory.link("session", note.key, earlier, "follows", workspace_hash=note.workspace_hash)
+        if choose.random() < 0.2:
+            memory.link("session", note.key, choose.choice(known), "touches", workspace_hash=note.workspace_hash)
 
 
 def _note_down(memory: Memory, clock: StoryClock, now: int) -> None:

@@ -113,7 +113,8 @@ def test_five_thousand_memories_are_drawn_and_stay_movable(serve: Serve, visitor
     server = serve(path, "--embedding", "off")
     page = visitor.visit(server, f"/graph?limit={MANY}")
     expect(page.locator(".tally")).to_have_text("5,000 memories, 4,999 links")
-    settled(page)
+    # It can be moved long before it has come to rest.
+    page.wait_for_selector("canvas[data-settled]")
     before = ink(page)
     page.locator("canvas").focus()
     page.keyboard.press("+")

@@ -2,6 +2,9 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** Screens on which there is no room for everything at once; shell.css says the same. */
+export const NARROW = "(max-width: 760px)";
+
 /** Return an element; `tag` may carry classes ("p.quiet"). Functions listen, true is an empty attribute, null is none. */
 export function h(tag, props, ...children) {
   const [name, ...classes] = tag.split(".");
@@ -78,7 +81,7 @@ export function check(label, checked, onchange, props) {
 
 /** Return the filters of a page; on a narrow screen they are folded away at first. */
 export function filterBox(...fields) {
-  const box = h("details.filter-box", { open: innerWidth > 760 }, h("summary", null, "Filters"));
+  const box = h("details.filter-box", { open: !matchMedia(NARROW).matches }, h("summary", null, "Filters"));
   box.append(h("div.filters", { role: "group", "aria-label": "Filters" }, fields));
   return box;
 }

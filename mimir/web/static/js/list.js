@@ -137,6 +137,8 @@ export class List {
   #draw() {
     if (!this.items.length) return;
     const height = this.#height();
+    if (height !== this.drawn) this.#clear();
+    this.drawn = height;
     this.rows.style.height = `${this.items.length * height}px`;
     const above = this.scroller.getBoundingClientRect().top - this.rows.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor(above / height) - MARGIN);

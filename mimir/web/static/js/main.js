@@ -2,7 +2,7 @@
 
 import { takeBack, toast } from "./actions.js";
 import { send, session, start } from "./api.js";
-import { bones, failure, h, select, show } from "./dom.js";
+import { bones, failure, h, NARROW, select, show } from "./dom.js";
 import { short, workspaceName } from "./format.js";
 import { icon } from "./icons.js";
 import { listen } from "./live.js";
@@ -43,6 +43,9 @@ async function begin() {
   onRoute(route);
   addEventListener("mimir:acted", () => tellAll({ own: true }));
   document.addEventListener("keydown", onKey);
+  matchMedia(NARROW).addEventListener("change", ({ matches }) => {
+    for (const box of document.querySelectorAll(".filter-box")) box.open = !matches;
+  });
   listen(live, tellAll);
   await route();
 }

@@ -67,7 +67,8 @@ export function mount(root) {
     const edges = graph.edges.map((edge) => ({ from: place.get(edge.from), to: place.get(edge.to), relationship: edge.relationship })).filter((edge) => edge.from !== undefined && edge.to !== undefined);
     graph.lines = edges;
     show(filters, filterBar(query, graph));
-    show(tally, h("span.quiet", null, `${plural(graph.nodes.length, "memory", "memories")}, ${plural(edges.length, "link")}`));
+    const of = graph.total_nodes > graph.nodes.length && !query.has("focus") ? ` of ${whole(graph.total_nodes)}` : "";
+    show(tally, h("span.quiet", null, `${plural(graph.nodes.length, "memory", "memories")}${of}, ${plural(edges.length, "link")}`));
     show(notes, notice(query, graph));
     stage.hidden = !graph.nodes.length;
     canvas.setAttribute("aria-label", `Graph of ${plural(graph.nodes.length, "memory", "memories")} and ${plural(edges.length, "link")}`);
@@ -126,7 +127,8 @@ function notice(query, graph) {
       ? empty("Nothing matches these filters", null, h("button", { type: "button", onclick: () => change({ category: null, relation: null }) }, "Clear the filters"))
       : empty("No memory to draw yet", "Memories that are linked to one another appear here.");
   }
-  if (!graph.truncated) return null;
+  // Those left out below the limit are forgotten and linked to nothing.
+  if (!graph.truncated || graph.nodes.length < Number(query.get("limit") ?? SIZES[0])) return null;
   return h(
     "div.notice",
     null,
