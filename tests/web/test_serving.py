@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import subprocess
 import threading
 from contextlib import closing
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from mimir.config import load_settings
 from mimir.web.app import PAGES, POLICY
 from mimir.web.events import MOST_LISTENERS
 from mimir.web.session import FAILURES_A_MINUTE, MOST_SESSIONS, SESSION_S, Sessions
-from tests.server.client import Run, Start, call, remember, request, wire
+from tests.server.client import PATIENCE_S, SERVE, Run, Start, call, remember, request, wire
 from tests.server.web import Reply, free_port
 from tests.web.pages import Page, StartWeb, entity_path
 
@@ -247,13 +249,25 @@ def test_the_dashboard_runs_beside_stdio_on_the_same_store(start: Start) -> None
     assert client.ask(call(3, "mimir_recall", query="tuesday"))["result"]["structuredContent"]["total"] == 1
 
 
-def test_a_taken_port_costs_stdio_one_warning_and_nothing_else(start_web: StartWeb, run: Run) -> None:
+def test_a_taken_port_costs_stdio_one_warning_and_nothing_else(start_web: StartWeb, db: str) -> None:
     page = start_web()
-    done = run(wire(remember(1, "day")), "--embedding", "off", "--web", "--port", str(page.server.port))
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["result"]["structuredContent"]["action"] == "created"
-    for line in done.stderr.decode().splitlines():
-        assert line.startswith(f"mimir: warning: serving without the dashboard. Port {page.server.port} of")
+    port = str(page.server.port)
+    command = [*SERVE, "--db", db, "--embedding", "off", "--web", "--port", port]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(wire(remember(1, "day")))
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["result"]["structuredContent"]["action"] == "created"
+        warning = process.stderr.readline().decode()
+        assert warning.startswith(f"mimir: warning: serving without the dashboard. Port {port} of 127.0.0.1 is taken")
+        process.stdin.write(wire(request(2, "ping")))
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["result"] == {}
+        assert process.communicate(timeout=PATIENCE_S) == (b"", b"")
+    assert process.returncode == 0
+    assert page.find("day")["key"] == "day"
 
 
 def test_nothing_of_the_web_is_imported_before_the_first_reply(run: Run) -> None:
