@@ -472,6 +472,12 @@ def named_workspace() -> str:
     return os.environ.get(option("workspace").environment, "")
 
 
+def is_offline() -> bool:
+    """Tell whether the environment forbids to reach for a network, for what is set up without `Settings`."""
+    offline = option("offline")
+    return bool(parse_option(offline, os.environ.get(offline.environment, ""), offline.environment))
+
+
 def forbid_telemetry() -> None:
     """Keep libraries that are imported from now on from collecting usage data; nothing leaves this machine."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

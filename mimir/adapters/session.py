@@ -21,7 +21,7 @@ from urllib.parse import urlunsplit
 from mimir import __version__
 from mimir.catalogue import TOOL_PREFIX, load_catalogue, load_function
 from mimir.clock import SystemClock
-from mimir.config import environment_for_child, option
+from mimir.config import environment_for_child, is_loopback, is_offline, option
 from mimir.errors import ALL, InvalidInput, MimirError, Unauthorized, Unavailable
 from mimir.memory import Memory
 from mimir.operation import read_arguments
@@ -232,10 +232,12 @@ class StdioSession:
 
 
 class HttpSession:
-    """A session on a server that is reached over HTTP."""
+    """A session on a server that is reached over HTTP; under MIMIR_OFFLINE only one on this machine."""
 
     def __init__(self, url: str, token: str = "", *, timeout_s: float = CALL_TIMEOUT_S) -> None:
         parts = read_address(url, "url", "Give one such as http://127.0.0.1:8767.")
+        if is_offline() and not is_loopback(parts.hostname or ""):
+            raise Unavailable("MIMIR_OFFLINE keeps that server from being asked.", hint="Use one on this machine.")
         base = parts.path.rstrip("/").removesuffix("/mcp").removesuffix(MESSAGE_PATH)
         self._url = urlunsplit(parts._replace(path=base + MESSAGE_PATH, query="", fragment=""))
         self._token = read_secret(token, "token")
