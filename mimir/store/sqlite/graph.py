@@ -72,13 +72,13 @@ class LinkRows:
         """Return links whose both ends pass a filter, newest sources first; ``at`` names entities they must touch."""
         if at is None:
             where, passing_bindings = conditions(filter_)
-            # Which entities pass is found once, in an index, instead of in the rows of both ends of every link. The
-            # plus signs keep the planner from going through all of them for every link.
-            passing = f"(SELECT e.number FROM entities e {counted_through(filter_)} WHERE {where})"
+            # Which entities do not pass, mostly few, is found once in an index, instead of in the rows of both ends of
+            # every link. The plus signs keep the planner from going through all of them for every link.
+            failing = f"(SELECT e.number FROM entities e {counted_through(filter_)} WHERE NOT ({where}))"
             rows = self.database.execute(
                 "SELECT l.source, t.number, l.relationship, l.weight FROM links l"
                 " CROSS JOIN entities t ON t.id = l.target_id"
-                f" WHERE +l.source IN {passing} AND +t.number IN {passing} ORDER BY l.source DESC LIMIT ?",
+                f" WHERE +l.source NOT IN {failing} AND +t.number NOT IN {failing} ORDER BY l.source DESC LIMIT ?",
                 (*passing_bindings, *passing_bindings, limit),
             )
         else:
