@@ -237,9 +237,9 @@ def test_answers_with_every_optional_field_fit_their_output_schemas(memory: Memo
     assert_fits("embed", memory.embed(category="c", key="k"))
 
 
-def test_the_package_exports_the_memory_its_errors_and_its_version() -> None:
+def test_the_package_exports_memory_client_errors_and_version() -> None:
     errors = {error.__name__ for error in all_errors(MimirError)}
-    assert set(mimir.__all__) == errors | {"Memory", "__version__"}
+    assert set(mimir.__all__) == errors | {"Memory", "MimirClient", "__version__"}
     assert [name for name in mimir.__all__ if getattr(mimir, name, None) is None] == []
 
 
