@@ -31,6 +31,8 @@ let turn = 0;
 
 async function begin() {
   show(main, h("div.page", null, bones(6)));
+  // The page's module comes while the server counts.
+  load(pageOf(location.pathname));
   try {
     await start();
   } catch (error) {
@@ -121,9 +123,12 @@ function drawNav() {
   show(nav, links, h("p.foot", null, `Version ${session.version ?? ""}`));
 }
 
+const pageOf = (place) => (PAGES[place] ? place : "/");
+const load = (wanted) => import(`./pages/${PAGES[wanted][1]}.js`).catch(() => null);
+
 async function route() {
   toggleMenu(false);
-  const wanted = PAGES[location.pathname] ? location.pathname : "/";
+  const wanted = pageOf(location.pathname);
   const key = `${wanted} ${workspace()}`;
   if (key === shown) {
     page?.update?.(parameters());
@@ -134,7 +139,7 @@ async function route() {
 }
 
 async function draw(wanted, key) {
-  const [title, name] = PAGES[wanted];
+  const [title] = PAGES[wanted];
   const mine = ++turn;
   const moved = shown !== null;
   page?.leave?.();
@@ -145,7 +150,7 @@ async function draw(wanted, key) {
   document.title = `${title} · Mimir`;
   show(main, h("div.page", null, bones(6)));
   main.scrollTop = 0;
-  const module = await import(`./pages/${name}.js`).catch(() => null);
+  const module = await load(wanted);
   if (mine !== turn) return;
   const root = h("div.page");
   show(main, root);
