@@ -34,7 +34,8 @@ def readable(engine: Engine, workspace: str | None = None) -> Filter:
 def shown(entity: Entity, **more: Json) -> dict[str, Json]:
     """Return a memory with the keys of its body beside its own, and more fields, none of which a body can replace."""
     plain = lift(msgspec.to_builtins(entity))
-    return {**plain, "entity_type": entity.type, "links_count": len(entity.links), **more}
+    bounds = {"valid_from_unix_ms": entity.valid_from_unix_ms, "valid_to_unix_ms": entity.valid_to_unix_ms}
+    return {**plain, **bounds, "entity_type": entity.type, "links_count": len(entity.links), **more}
 
 
 def listed(engine: Engine, stored: Sequence[Stored]) -> list[dict[str, Json]]:
