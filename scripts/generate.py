@@ -19,6 +19,7 @@ os.environ["COLUMNS"] = "100"
 
 from mimir.catalogue import CATALOGUE_PATH, build_catalogue  # noqa: E402 - the path above comes first
 from mimir.errors import ALL  # noqa: E402
+from scripts.listings import first_sentence, listings  # noqa: E402
 
 JSON_WIDTH = 100
 NOTE = "<!-- Written by scripts/generate.py; change the declarations instead. -->\n\n"
@@ -36,8 +37,7 @@ def tool_table(catalogue: dict[str, Any]) -> str:
         lines += [f"**{family}**", "", "| Tool | What it does |", "|---|---|"]
         for entry in catalogue.values():
             if entry["family"] == family:
-                sentence = re.split(r"(?<=[.;])\s", entry["tool"]["description"])[0].rstrip(".;")
-                lines.append(f"| `{entry['tool']['name']}` | {sentence} |")
+                lines.append(f"| `{entry['tool']['name']}` | {first_sentence(entry)} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -240,6 +240,7 @@ def generated_files() -> dict[Path, str]:
         ROOT / "docs" / "claims.md": claims_page(),
         reliability: with_block(reliability.read_text(encoding="utf-8"), "reliability", reliability_tables(trials)),
         ROOT / "docs" / "visibility.md": NOTE + visibility_page(),
+        **listings(catalogue),
         **{ROOT / "docs" / "clients" / name: NOTE + text for name, text in client_pages().items()},
     }
 
@@ -253,6 +254,7 @@ def main() -> int:
             sys.stderr.write(f"{path.relative_to(ROOT)} is out of date: run scripts/generate.py\n")
         return 1 if stale else 0
     for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(files[path], encoding="utf-8")
     return 0
 

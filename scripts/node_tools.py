@@ -31,6 +31,7 @@ PINS: Final = {
     "codex": Pin("@openai/codex", "0.171.0", "bin/codex.js"),
     "conformance": Pin("@modelcontextprotocol/conformance", "0.2.0-alpha.12", "dist/index.js"),
     "inspector": Pin("@modelcontextprotocol/inspector", "2.12.0", "clients/launcher/build/index.js"),
+    "mcpb": Pin("@anthropic-ai/mcpb", "2.1.2", "dist/cli/cli.js"),
     # Later versions want Node 24.
     "mcporter": Pin("mcporter", "0.9.0", "dist/cli.js"),
 }

@@ -55,9 +55,9 @@ def pinned_wheels() -> Path:
 def build(target: str, folder: Path, **environment: str) -> Path:
     """Build Mimir's ``wheel`` or ``sdist`` into a folder, by the installed backend, and return its path."""
     backend = [sys.executable, "-m", "hatchling", "build", f"--target={target}", f"--directory={folder}"]
-    variables = {**os.environ, **environment}
-    built = subprocess.run(backend, cwd=ROOT, env=variables, stdout=subprocess.PIPE, encoding="utf-8", check=True)
-    return folder / Path(built.stdout.strip()).name
+    subprocess.run(backend, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, check=True)
+    (built,) = folder.glob("mimir_local-*" + {"wheel": ".whl", "sdist": ".tar.gz"}[target])
+    return built
 
 
 if __name__ == "__main__":
