@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ os.environ["COLUMNS"] = "100"
 
 from mimir.catalogue import CATALOGUE_PATH, build_catalogue  # noqa: E402 - the path above comes first
 from mimir.errors import ALL  # noqa: E402
+from mimir.rules.layers import ALIASES, STABILITY_DAYS  # noqa: E402
 from scripts.listings import first_sentence, listings  # noqa: E402
 
 JSON_WIDTH = 100
@@ -180,7 +182,9 @@ def claims_page() -> str:
     for area, promises in PROMISES.items():
         parts += [f"## {area}\n", "| Promise | Status | Held by |\n|---|---|---|"]
         for one in promises:
-            tests = [f"`{file}::{name}`" for name in one.tests for file in files.get(name, ())]
+            if missing := [name for name in one.tests if name not in files]:
+                raise SystemExit(f"tests/contract/promises.py names tests that do not exist: {', '.join(missing)}")
+            tests = [f"`{file}::{name}`" for name in one.tests for file in files[name]]
             results = [f"[{name}](../benchmarks/results/{name}.json)" for name in one.results]
             status = ", ".join(["tested"] * bool(tests) + ["measured"] * bool(results)) or "unproven"
             parts.append(f"| {one.text} | {status} | {'<br>'.join(tests + results)} |")
@@ -197,6 +201,12 @@ def reliability_tables(report: dict[str, Any]) -> str:
     return f"Measured {report['measured_at'][:10]} on: {machine}.\n\n{tables}"
 
 
+def _result(name: str) -> dict[str, Any]:
+    text = (ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8")
+    report: dict[str, Any] = json.loads(text)
+    return report
+
+
 def _table(rows: list[dict[str, Any]]) -> str:
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
@@ -208,6 +218,34 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1_000 else f"{value:,.0f}"
     return "" if value is None else str(value)
+
+
+def layers_table() -> str:
+    """Return the layers with their pace, and what a month without use leaves in each."""
+    lines = ["| Layer | Stored as | S | Left after 30 idle days |", "|---|---|---|---|"]
+    lines += [
+        f"| {alias} | `{layer}` | {STABILITY_DAYS[layer]:.0f} days | {math.exp(-30 / STABILITY_DAYS[layer]):.0%} |"
+        for alias, layer in sorted(ALIASES.items(), key=lambda pair: STABILITY_DAYS[pair[1]])
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def sizing_table(report: dict[str, Any]) -> str:
+    """Return what a store of each measured size takes, and how fast it answers: median and 99th percentile."""
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "file with vectors": lambda row: f"{row['MB']:.0f} MB",
+        "memory of the server, model loaded": lambda row: f"{row['MB']:.0f} MB",
+        "remember, the store filled": lambda row: f"{row['per s']:.0f} a second",
+        "recall fts5, selective": lambda row: f"{row['p50 ms']:.0f} / {row['p99 ms']:.0f} ms",
+        "recall hybrid, selective": lambda row: f"{row['p50 ms']:.0f} / {row['p99 ms']:.0f} ms",
+        "recall hybrid, common": lambda row: f"{row['p50 ms']:.0f} / {row['p99 ms']:.0f} ms",
+    }
+    measured = {(row["size"], row["what"]): row for row in report["rows"] if row.get("door") in {None, "stdio"}}
+    lines = ["| Memories | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for size in dict.fromkeys(size for size, _ in measured):
+        cells = [shown(measured[size, what]) for what, shown in columns.items()]
+        lines.append(f"| {size} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def with_block(text: str, name: str, content: str) -> str:
@@ -227,8 +265,11 @@ def generated_files() -> dict[Path, str]:
 
     catalogue = build_catalogue()
     readme = ROOT / "README.md"
-    reliability = ROOT / "docs" / "reliability.md"
-    trials = json.loads((ROOT / "benchmarks" / "results" / "reliability.json").read_text(encoding="utf-8"))
+    blocks = {
+        "concepts": ("layers", layers_table()),
+        "operations": ("sizing", sizing_table(_result("scale-synthetic"))),
+        "reliability": ("reliability", reliability_tables(_result("reliability"))),
+    }
     return {
         Path(CATALOGUE_PATH): catalogue_text(catalogue),
         readme: with_block(readme.read_text(encoding="utf-8"), "tools", tool_table(catalogue)),
@@ -238,7 +279,11 @@ def generated_files() -> dict[Path, str]:
         ROOT / "docs" / "cli.md": NOTE + "# Command line\n\n" + cli_reference(),
         ROOT / "docs" / "benchmarks.md": benchmarks_page(),
         ROOT / "docs" / "claims.md": claims_page(),
-        reliability: with_block(reliability.read_text(encoding="utf-8"), "reliability", reliability_tables(trials)),
+        **{
+            path: with_block(path.read_text(encoding="utf-8"), *block)
+            for page, block in blocks.items()
+            for path in [ROOT / "docs" / f"{page}.md"]
+        },
         ROOT / "docs" / "visibility.md": NOTE + visibility_page(),
         **listings(catalogue),
         **{ROOT / "docs" / "clients" / name: NOTE + text for name, text in client_pages().items()},

@@ -44,14 +44,14 @@ def claims(text: str) -> list[str]:
     return cells
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_test_and_place_that_is_named_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert [named for named in named_tests(text) if not exists(*named)] == []
     assert [place for place in _PLACE.findall(text) if not (ROOT / place).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_claim_in_a_table_names_a_test(page: Path) -> None:
     assert [cell for cell in claims(page.read_text(encoding="utf-8")) if not named_tests(cell)] == []
 
