@@ -12,7 +12,15 @@ from playwright.sync_api import Browser
 
 from tests.server.web import WebServer
 from tests.web.browser.samples import write_sample
-from tests.web.browser.visiting import Serve, Visitor, chromium, served, started_browser
+from tests.web.browser.visiting import NO_BROWSER, Serve, Visitor, chromium, is_left_out, served, started_browser
+
+# Where there is no browser these tests are left out, and one line says so, rather than one for each.
+collect_ignore_glob = ["test_*.py"] if is_left_out() else []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if is_left_out():
+        terminalreporter.write_line(f"SKIPPED tests/web/browser: {NO_BROWSER}")
 
 
 @pytest.fixture(scope="module")

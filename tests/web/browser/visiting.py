@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 from tests.server.web import WebServer, free_port
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+NO_BROWSER = "no Chromium on PATH: the dashboard was not tried in a browser"
 QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
@@ -31,15 +32,19 @@ WIDE = (1440, 900)
 NARROW = (390, 844)
 
 
+def find_chromium() -> str | None:
+    """Return the browser's program, or None where there is none."""
+    return next((found for name in PROGRAMS if (found := shutil.which(name))), None)
+
+
+def is_left_out() -> bool:
+    """Tell whether the tests in a browser are left out: without one, unless REQUIRE_BROWSER is set."""
+    return find_chromium() is None and not os.environ.get("REQUIRE_BROWSER")
+
+
 def chromium() -> str:
-    """Return the browser's program; without one the test is skipped, or fails where REQUIRE_BROWSER is set."""
-    program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
-    if program is None:
-        message = "no Chromium on PATH: the dashboard was not tried in a browser"
-        if os.environ.get("REQUIRE_BROWSER"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return program
+    """Return the browser's program; the test fails without one."""
+    return find_chromium() or pytest.fail(NO_BROWSER)
 
 
 @contextmanager
