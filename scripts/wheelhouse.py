@@ -52,10 +52,10 @@ def pinned_wheels() -> Path:
     return place
 
 
-def build(target: str, folder: Path, **environment: str) -> Path:
+def build(target: str, folder: Path, source: Path = ROOT) -> Path:
     """Build Mimir's ``wheel`` or ``sdist`` into a folder, by the installed backend, and return its path."""
     backend = [sys.executable, "-m", "hatchling", "build", f"--target={target}", f"--directory={folder}"]
-    subprocess.run(backend, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, check=True)
+    subprocess.run(backend, cwd=source, capture_output=True, check=True)
     (built,) = folder.glob("mimir_local-*" + {"wheel": ".whl", "sdist": ".tar.gz"}[target])
     return built
 

@@ -39,6 +39,7 @@ def main() -> None:
     seen["exported"] = json.loads(run([mimir, "vault-export", str(folder / "vault"), "--json", "--db", db]))
     seen["notes"] = len(list((folder / "vault").rglob("*.md")))
     seen["doctor"] = json.loads(run([mimir, "doctor", "--json", "--db", db]))
+    seen["demo"] = run([mimir, "demo", "--db", str(folder / "demo.db")])
     seen["attempts"] = attempts_to_leave()
     # The control: a socket that is only given a foreign address, and sends nothing, is seen too.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:

@@ -46,6 +46,7 @@ def test_the_default_path_works_behind_an_air_gap(journey: dict[str, Any]) -> No
     assert journey["dashboard"]["stats"]["embedded"] == 3
     assert journey["exported"]["exported"] == journey["notes"] == 3
     assert journey["doctor"]["ok"]
+    assert "answers are among the first 3" in journey["demo"]
 
 
 @pytest.mark.slow
