@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from mimir import __version__  # noqa: E402 - found through the line above
-from scripts.listings import PROJECT  # noqa: E402 - the same
+from scripts.components import PROJECT  # noqa: E402 - the same
 from scripts.wheelhouse import build  # noqa: E402 - the same
 
 SERVER = """\

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +15,8 @@ import yaml
 from mimir import __version__
 from mimir.config import Option, option
 from mimir.server.message import LEGACY_VERSIONS, MODERN_VERSIONS
+from scripts.components import PROJECT, ROOT
 
-ROOT: Final = Path(__file__).resolve().parent.parent
-PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NAME: Final = "io.github.mimir-local/mimir"
 TITLE: Final = "Mimir"
 

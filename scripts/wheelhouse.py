@@ -4,7 +4,7 @@
     .venv/bin/python scripts/wheelhouse.py FOLDER
 
 It gets the wheels of requirements/core.txt for this Python and this system, their hashes checked, and builds Mimir's.
-Over there, with the folder: python3 -m venv mimir && mimir/bin/pip install --no-index --find-links FOLDER mimir-local
+Over there: sh FOLDER/install.sh --from FOLDER
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from mimir import __version__  # noqa: E402 - found through the line above
+from scripts.components import Pin, runtime_pins  # noqa: E402 - the same
+
 PINS: Final = ROOT / "requirements" / "core.txt"
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mimir-wheels"
 """Where wheels that were downloaded once are kept."""
@@ -33,7 +38,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for wheel in pinned_wheels().glob("*.whl"):
         shutil.copy2(wheel, folder)
-    print(build("wheel", folder))
+    installer(build("wheel", folder))
+    print(folder / "install.sh")
 
 
 def pinned_wheels() -> Path:
@@ -58,6 +64,14 @@ def build(target: str, folder: Path, source: Path = ROOT) -> Path:
     subprocess.run(backend, cwd=source, capture_output=True, check=True)
     (built,) = folder.glob("mimir_local-*" + {"wheel": ".whl", "sdist": ".tar.gz"}[target])
     return built
+
+
+def installer(wheel: Path) -> None:
+    """Write install.sh beside a wheel of Mimir: the script with the hashes of that wheel and of all that it needs."""
+    mimir = Pin("mimir-local", __version__, "", (hashlib.sha256(wheel.read_bytes()).hexdigest(),))
+    pins = "".join(pin.lines() for pin in [*runtime_pins(), mimir])
+    template = (ROOT / "scripts" / "install.sh").read_text(encoding="utf-8")
+    (wheel.parent / "install.sh").write_text(template.replace("@PINS@\n", pins), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.wheelhouse import build, pinned_wheels
+from scripts.wheelhouse import build, installer, pinned_wheels
 
 # Read before the tests take every setting of Mimir out of the environment.
 NAMESPACES_REQUIRED = bool(os.environ.get("MIMIR_REQUIRE_NAMESPACES"))
@@ -20,11 +20,11 @@ ISOLATION = 'ip link set lo up; mount --bind /dev/null /etc/resolv.conf; exec "$
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with Mimir's wheel and every wheel that it needs."""
+    """Return a folder with Mimir's wheel, every wheel that it needs, and the script that installs them."""
     folder = tmp_path_factory.mktemp("wheels")
     for wheel in pinned_wheels().glob("*.whl"):
         (folder / wheel.name).symlink_to(wheel)
-    build("wheel", folder)
+    installer(build("wheel", folder))
     return folder
 
 
