@@ -22,7 +22,7 @@ from msgspec import Struct
 
 import mimir
 
-_FILES: Final = ("--json", "--compare", "--keep")
+_FILES: Final = ("--json", "--compare", "--keep", "--environments")
 
 Row: TypeAlias = dict[str, str | int | float | None]
 
