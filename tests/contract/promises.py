@@ -102,6 +102,14 @@ PROMISES: Final[dict[str, tuple[Promise, ...]]] = {
                 "test_offline_wins_over_an_endpoint",
                 "test_offline_keeps_the_service_from_being_asked",
                 "test_offline_asks_nobody",
+                "test_offline_refuses_each_feature_that_would_connect",
+            ),
+        ),
+        Promise(
+            "All of the default path works behind an air gap",
+            (
+                "test_the_default_path_works_behind_an_air_gap",
+                "test_behind_an_air_gap_nothing_even_tries_to_leave",
             ),
         ),
         Promise(
@@ -467,6 +475,29 @@ PROMISES: Final[dict[str, tuple[Promise, ...]]] = {
             (
                 "test_an_endpoint_wins_over_the_bundled_model",
                 "test_vectors_of_another_model_are_never_compared",
+            ),
+        ),
+    ),
+    "Installed as you like": (
+        Promise(
+            "By a script that checks the hash of every package and takes everything away again",
+            (
+                "test_it_installs_into_an_empty_home_and_leaves_nothing_when_it_goes",
+                "test_a_wheel_that_is_not_the_one_it_names_is_refused_and_nothing_changes",
+            ),
+        ),
+        Promise(
+            "By uvx without installing, and as a bundle for Claude Desktop",
+            (
+                "test_uvx_runs_the_demo_from_a_checkout",
+                "test_the_bundle_serves_as_its_host_starts_it",
+            ),
+        ),
+        Promise(
+            "What is built is reproducible, and what it needs is pinned by hash",
+            (
+                "test_the_wheel_is_built_with_the_same_bytes_wherever_the_sources_lie",
+                "test_every_pin_has_a_hash",
             ),
         ),
     ),
