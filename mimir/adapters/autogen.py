@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Final, Self
 
 from mimir.adapters.extras import needed
+from mimir.adapters.functions import line_of
 from mimir.adapters.session import CALL_TIMEOUT_S, Json, Session, open_session
 from mimir.errors import InvalidInput
+from mimir.rules.fencing import LABEL
 
 with needed("AutoGen", "'mimir-local[autogen]'"):
     from autogen_core import CancellationToken, Component
@@ -79,9 +81,9 @@ class MimirMemory(Memory, Component[MimirMemoryConfig]):
         self._config = MimirMemoryConfig(
             db_path=db_path, binary=binary, url=url, category=category, context_limit=context_limit, name=name
         )
-        self._owns_session = session is None
-        self.session = session or open_session(
+        self.session = open_session(
             db_path,
+            session=session,
             command=(binary,) if binary else (),
             url=url,
             token=token,
@@ -114,8 +116,7 @@ class MimirMemory(Memory, Component[MimirMemoryConfig]):
             MimirError: it cannot be searched.
         """
         text = query if isinstance(query, str) else str(_stored(query.content))
-        arguments = {"limit": self._limit, "category": self.category, **kwargs}
-        found = await self._call("recall", cancellation_token, query=text, **arguments)
+        found = await self._recall(text, cancellation_token, **kwargs)
         return MemoryQueryResult(results=[_content_of(item) for item in found["items"]])
 
     async def update_context(self, model_context: ChatCompletionContext) -> UpdateContextResult:
@@ -127,11 +128,11 @@ class MimirMemory(Memory, Component[MimirMemoryConfig]):
         messages = await model_context.get_messages()
         asked = next((one.content for one in reversed(messages) if isinstance(one, UserMessage)), "")
         query = asked if isinstance(asked, str) else " ".join(part for part in asked if isinstance(part, str))
-        block = await self._call("context", None, categories=[self.category], limit=self._limit, query=query or None)
-        found = await self.query(query)
-        if found.results:
-            await model_context.add_message(SystemMessage(content=f"{CONTEXT_HEADING}\n{block['markdown']}"))
-        return UpdateContextResult(memories=found)
+        items = (await self._recall(query, None))["items"]
+        if items:
+            lines = "\n".join([CONTEXT_HEADING, LABEL, *map(line_of, items)])
+            await model_context.add_message(SystemMessage(content=lines))
+        return UpdateContextResult(memories=MemoryQueryResult(results=[_content_of(item) for item in items]))
 
     async def clear(self) -> None:
         """Take every memory of the category out of recall; mimir_purge would erase them.
@@ -143,8 +144,13 @@ class MimirMemory(Memory, Component[MimirMemoryConfig]):
 
     async def close(self) -> None:
         """Release what the memory opened."""
-        if self._owns_session:
-            await asyncio.to_thread(self.session.close)
+        await asyncio.to_thread(self.session.close)
+
+    async def _recall(
+        self, query: str, cancellation_token: CancellationToken | None, **arguments: Json
+    ) -> dict[str, Json]:
+        whole = {"limit": self._limit, "category": self.category, **arguments}
+        return await self._call("recall", cancellation_token, query=query, **whole)
 
     async def _call(
         self,

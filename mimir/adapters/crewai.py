@@ -55,7 +55,6 @@ class MimirMemoryTool(BaseTool):
     description: str = _DESCRIPTION
     args_schema: type[BaseModel] = MimirMemoryArguments
     _session: Session = PrivateAttr()
-    _owns_session: bool = PrivateAttr()
 
     def __init__(
         self,
@@ -70,11 +69,11 @@ class MimirMemoryTool(BaseTool):
         **settings: Any,  # noqa: ANN401 - passed on as they are
     ) -> None:
         super().__init__()
-        self._owns_session = session is None
         if encryption_key:
             settings["encryption_key"] = encryption_key
-        self._session = session or open_session(
+        self._session = open_session(
             None if url else db_path,
+            session=session,
             command=(binary,) if binary else (),
             url=url,
             token=token,
@@ -84,8 +83,7 @@ class MimirMemoryTool(BaseTool):
 
     def close(self) -> None:
         """Release what the tool opened; closing twice is harmless."""
-        if self._owns_session:
-            self._session.close()
+        self._session.close()
 
     def _run(self, action: str, **given: Any) -> str:  # noqa: ANN401 - CrewAI's signature
         try:

@@ -97,14 +97,14 @@ class MimirStore(BaseStore):
         self.ttl_config = ttl
         self._fields = (index or {}).get("fields") or [_WHOLE]
         self._workspace = workspace_hash
-        self._owns_session = session is None
         if encryption_key:
             settings["encryption_key"] = encryption_key
         if not url:
             # A namespace of that name must not be left out of a search.
             settings.setdefault("exclude_categories", "")
-        self.session = session or open_session(
+        self.session = open_session(
             db_path,
+            session=session,
             command=(binary,) if binary else (),
             url=url,
             token=token,
@@ -123,8 +123,7 @@ class MimirStore(BaseStore):
 
     def close(self) -> None:
         """Release what the store opened; closing twice is harmless."""
-        if self._owns_session:
-            self.session.close()
+        self.session.close()
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Run operations and return their results in the same order.

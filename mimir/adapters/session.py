@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
 import threading
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from queue import Empty, SimpleQueue
-from typing import IO, Any, Final, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
 from urllib.parse import urlunsplit
 
 from mimir import __version__
+from mimir.adapters.process import ServerProcess, encode, reply_of
 from mimir.catalogue import TOOL_PREFIX, load_catalogue, load_function
 from mimir.clock import SystemClock
-from mimir.config import environment_for_child, is_loopback, is_offline, option
+from mimir.config import is_loopback, is_offline, option
 from mimir.errors import ALL, InvalidInput, MimirError, Unauthorized, Unavailable
 from mimir.memory import Memory
 from mimir.operation import read_arguments
@@ -32,11 +29,9 @@ Json = Any
 
 CALL_TIMEOUT_S: Final = 30.0
 START_TIMEOUT_S: Final = 10.0
-CLOSE_TIMEOUT_S: Final = 5.0
 MESSAGE_PATH: Final = "/message"
 
 _ERRORS: Final = {error.code: error for error in ALL}
-_KEPT_ERROR_LINES: Final = 20
 _PAGE: Final = 200
 _LEGACY_VERSION: Final = "2025-11-25"
 
@@ -59,6 +54,7 @@ class Session(Protocol):
 def open_session(
     db: str | None = None,
     *,
+    session: Session | None = None,
     memory: Memory | None = None,
     command: Sequence[str] = (),
     url: str = "",
@@ -69,18 +65,21 @@ def open_session(
 ) -> Session:
     """Open a session in the form that the arguments ask for.
 
-    ``memory`` uses an open `Memory`, which stays open when the session is closed; ``url`` speaks to a server that is
-    reached over HTTP, with its ``token``; ``command``, such as ``("mimir",)``, starts a server of its own on first
-    use; with none of them the store at ``db`` is opened in this process. ``settings`` are those of
+    ``session`` and ``memory`` use what is open, and stay open when this session is closed; ``url`` speaks to a server
+    that is reached over HTTP, with its ``token``; ``command``, such as ``("mimir",)``, starts a server of its own on
+    first use; with none of them the store at ``db`` is opened in this process. ``settings`` are those of
     `mimir.config.Settings`, such as ``encryption_key``.
 
     Raises:
         InvalidInput: the arguments ask for several forms at once, or a setting does not exist.
         MimirError: the store cannot be opened.
     """
-    asked = [name for name, given in (("memory", memory), ("command", command), ("url", url)) if given]
+    forms = {"session": session, "memory": memory, "command": command, "url": url}
+    asked = [name for name, given in forms.items() if given]
     if len(asked) > 1:
         raise InvalidInput(f"A session has one form, not {' and '.join(asked)}.", hint="Give one of them.")
+    if session is not None:
+        return BorrowedSession(session)
     if url:
         return HttpSession(url, token, timeout_s=timeout_s)
     if command:
@@ -146,6 +145,20 @@ def every_item(session: Session, page: int = _PAGE, **arguments: Json) -> Iterat
         offset += len(items)
 
 
+class BorrowedSession:
+    """A session on another one, which stays open."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def call(self, operation: str, /, **arguments: Json) -> dict[str, Json]:
+        """Run an operation through the other session."""
+        return self._session.call(operation, **arguments)
+
+    def close(self) -> None:
+        """Leave the other session open."""
+
+
 class LocalSession:
     """A session on a `Memory` of this process."""
 
@@ -190,7 +203,7 @@ class StdioSession:
         self._timeout_s = timeout_s
         self._start_timeout_s = start_timeout_s
         self._lock = threading.Lock()
-        self._server: _Server | None = None
+        self._server: ServerProcess | None = None
         self._closed = False
 
     def call(self, operation: str, /, **arguments: Json) -> dict[str, Json]:
@@ -211,12 +224,12 @@ class StdioSession:
             if self._server is not None:
                 self._server.end()
 
-    def _running(self) -> _Server:
+    def _running(self) -> ServerProcess:
         with self._lock:
             if self._closed:
                 raise Unavailable("The session is closed.", hint="Open another.")
             if self._server is None or self._server.has_ended():
-                server = _Server(self._command)
+                server = ServerProcess(self._command)
                 # A session that is forgotten rather than closed must not leave its server behind.
                 weakref.finalize(self, server.end)
                 about = {"name": "mimir-adapter", "version": __version__}
@@ -258,7 +271,7 @@ class HttpSession:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
-        reply = exchange(self._url, timeout_s=self._timeout_s, headers=headers, data=_encode(message))
+        reply = exchange(self._url, timeout_s=self._timeout_s, headers=headers, data=encode(message))
         if reply.status == Unauthorized.http_status:
             raise Unauthorized(f"{self._url} refused the token.", hint="Give the one that the server was started with.")
         try:
@@ -272,134 +285,6 @@ class HttpSession:
 
     def close(self) -> None:
         """Do nothing: each call is an exchange of its own."""
-
-
-class _Server:
-    """A server process: requests in, each reply to whom it belongs."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self._name = command[0]
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=environment_for_child(),
-            )
-        except OSError as error:
-            raise Unavailable(
-                f"{self._name} cannot be started: {error.strerror}.",
-                hint="Give the absolute path of the mimir command.",
-            ) from error
-        self._numbers = itertools.count(1)
-        self._writing = threading.Lock()
-        self._waiting: dict[int, SimpleQueue[dict[str, Json] | None]] = {}
-        self._errors: deque[str] = deque(maxlen=_KEPT_ERROR_LINES)
-        self._threads = [
-            _start(self._read_replies, _pipe(self._process.stdout)),
-            _start(self._read_errors, _pipe(self._process.stderr)),
-        ]
-
-    def has_ended(self) -> bool:
-        """Tell whether the process has ended."""
-        return self._process.poll() is not None
-
-    def ask(self, method: str, params: Mapping[str, Json], timeout_s: float) -> dict[str, Json]:
-        """Send a request and return its result.
-
-        Raises:
-            Unavailable: the process has ended or does not answer in time.
-            InvalidInput: the server refused the request itself.
-        """
-        number = next(self._numbers)
-        reply: SimpleQueue[dict[str, Json] | None] = SimpleQueue()
-        self._waiting[number] = reply
-        try:
-            self._send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
-            message = reply.get(timeout=timeout_s)
-        except Empty:
-            with suppress(Unavailable):
-                self.tell("notifications/cancelled", {"requestId": number, "reason": "time-out"})
-            raise Unavailable(
-                f"{self._name} did not answer within {timeout_s:g} s.", hint="Give a longer time-out."
-            ) from None
-        finally:
-            self._waiting.pop(number, None)
-        if message is None:
-            raise self._gone()
-        return reply_of(message)
-
-    def tell(self, method: str, params: Mapping[str, Json]) -> None:
-        """Send a notification.
-
-        Raises:
-            Unavailable: the process has ended.
-        """
-        self._send({"jsonrpc": "2.0", "method": method, "params": params})
-
-    def end(self) -> None:
-        """Close the server's input and wait until it has ended."""
-        with self._writing, suppress(OSError):
-            _pipe(self._process.stdin).close()
-        try:
-            self._process.wait(CLOSE_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join()
-        for pipe in (self._process.stdout, self._process.stderr):
-            _pipe(pipe).close()
-
-    def _send(self, message: Mapping[str, Json]) -> None:
-        line = _encode(message) + b"\n"
-        try:
-            with self._writing:
-                pipe = _pipe(self._process.stdin)
-                pipe.write(line)
-                pipe.flush()
-        except (OSError, ValueError):  # a closed file is a ValueError
-            raise self._gone() from None
-
-    def _gone(self) -> Unavailable:
-        if self._process.poll() is not None:
-            self._threads[1].join()
-        said = " ".join(self._errors)
-        return Unavailable(
-            f"{self._name} has ended" + (f": {said}" if said else "."),
-            hint="Call again to start it anew; what was asked for may have been done.",
-        )
-
-    def _read_replies(self, pipe: IO[bytes]) -> None:
-        for line in pipe:
-            try:
-                message = json.loads(line)
-            except ValueError:
-                continue
-            waiting = self._waiting.get(message.get("id", 0)) if isinstance(message, dict) else None
-            if waiting is not None:
-                waiting.put(message)
-        for waiting in list(self._waiting.values()):
-            waiting.put(None)
-
-    def _read_errors(self, pipe: IO[bytes]) -> None:
-        # Read to the end: a server whose messages nobody takes would stand still.
-        for line in pipe:
-            self._errors.append(line.decode(errors="replace").strip())
-
-
-def reply_of(message: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the result in a JSON-RPC reply.
-
-    Raises:
-        InvalidInput: the reply is an error of the protocol, such as an unknown tool.
-    """
-    if "error" in message:
-        raise InvalidInput(str(message["error"].get("message", "The server refused the request.")))
-    result: dict[str, Json] = message.get("result") or {}
-    return result
 
 
 def result_of(result: Mapping[str, Json]) -> dict[str, Json]:
@@ -422,24 +307,5 @@ def result_of(result: Mapping[str, Json]) -> dict[str, Json]:
     return payload
 
 
-def _encode(message: Mapping[str, Json]) -> bytes:
-    try:
-        return json.dumps(message).encode()
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"An argument is not JSON: {error}.") from None
-
-
 def _given(arguments: Mapping[str, Json]) -> dict[str, Json]:
     return {name: value for name, value in arguments.items() if value is not None}
-
-
-def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-    if stream is None:  # never: the process was started with all three
-        raise Unavailable("The server has no streams.")
-    return stream
-
-
-def _start(read: Callable[[IO[bytes]], None], pipe: IO[bytes]) -> threading.Thread:
-    thread = threading.Thread(target=read, args=(pipe,), name="mimir-adapter", daemon=True)
-    thread.start()
-    return thread

@@ -34,7 +34,7 @@ def remember(session: Session, key: str, text: str = "x", **arguments: object) -
 
 def process_of(session: StdioSession) -> int:
     assert session._server is not None  # noqa: SLF001 - the process is what these tests are about
-    return session._server._process.pid  # noqa: SLF001
+    return session._server.process.pid  # noqa: SLF001
 
 
 def is_alive(process: int) -> bool:
@@ -126,6 +126,13 @@ def test_a_session_has_one_form() -> None:
 def test_a_setting_that_does_not_exist_is_refused_before_a_server_is_started(db: str) -> None:
     with pytest.raises(InvalidInput, match="'colour'"):
         open_session(db, command=COMMAND, colour="blue")
+
+
+def test_a_session_that_was_handed_in_stays_open(session: Session) -> None:
+    borrowed = open_session(session=session)
+    remember(borrowed, "a")
+    borrowed.close()
+    assert session.call("stats")["total_entities"] == 1
 
 
 def test_a_memory_that_was_handed_in_stays_open(db: str) -> None:
