@@ -82,3 +82,37 @@ def _requirements(name: str) -> list[str]:
         return distribution(name).requires or []
     except PackageNotFoundError:
         return []
+
+
+SPDX: Final = {
+    "3-Clause BSD License": "BSD-3-Clause",
+    "Apache 2.0": "Apache-2.0",
+    "Apache Software License": "Apache-2.0",
+    "MIT License": "MIT",
+}
+"""The identifiers of licences that packages name in other words."""
+
+STATED: Final = {
+    # It may be used under any licence that the Open Source Initiative approves; the ciphers in it are MIT's.
+    "apsw-sqlite3mc": "MIT",
+    # Not installed on every system; as their own metadata states.
+    "colorama": "BSD-3-Clause",
+    "coloredlogs": "MIT",
+    "greenlet": "MIT AND PSF-2.0",
+    "httpx2-jsfetch": "BSD-3-Clause",
+    "humanfriendly": "MIT",
+    "mpmath": "BSD-3-Clause",
+    "pywin32": "PSF-2.0",
+    "sympy": "BSD-3-Clause",
+}
+"""The licences of packages whose installed metadata cannot be asked, or does not say it."""
+
+
+def licence_of(name: str) -> str:
+    """Return the SPDX expression of a package's licence, as its metadata states it."""
+    if name in STATED:
+        return STATED[name]
+    metadata = distribution(name).metadata
+    classifiers = [line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier", []) if "License ::" in line]
+    stated = metadata["License-Expression"] or metadata["License"] or "".join(classifiers[:1])
+    return SPDX.get(stated, stated)

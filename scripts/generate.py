@@ -21,6 +21,7 @@ os.environ["COLUMNS"] = "100"
 from mimir.catalogue import CATALOGUE_PATH, build_catalogue  # noqa: E402 - the path above comes first
 from mimir.errors import ALL  # noqa: E402
 from mimir.rules.layers import ALIASES, STABILITY_DAYS  # noqa: E402
+from scripts.bill import bill_of_materials, licences_page  # noqa: E402
 from scripts.listings import first_sentence, listings  # noqa: E402
 
 JSON_WIDTH = 100
@@ -286,6 +287,8 @@ def generated_files() -> dict[Path, str]:
         },
         ROOT / "docs" / "visibility.md": NOTE + visibility_page(),
         **listings(catalogue),
+        ROOT / "sbom.cdx.json": bill_of_materials(),
+        ROOT / "docs" / "licences.md": NOTE + licences_page(),
         **{ROOT / "docs" / "clients" / name: NOTE + text for name, text in client_pages().items()},
     }
 
