@@ -467,6 +467,11 @@ def named_folder(variable: str, default: str) -> str:
     return os.environ.get(variable) or default
 
 
+def single_file() -> str:
+    """Return the path of the one file that this program was unpacked from, empty where it is installed."""
+    return os.environ.get("MIMIR_EXECUTABLE", "")
+
+
 def named_workspace() -> str:
     """Return the workspace that the environment names, whatever a flag says; empty for none."""
     return os.environ.get(option("workspace").environment, "")

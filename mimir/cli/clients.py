@@ -16,7 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from mimir.cli.merging import NOTE_BEGIN, NOTE_END, Change, Format
-from mimir.config import IS_WINDOWS, expand, named_folder
+from mimir.config import IS_WINDOWS, expand, named_folder, single_file
 from mimir.errors import InvalidInput
 from mimir.model import Json
 
@@ -313,6 +313,8 @@ def shell_line(words: Sequence[str]) -> str:
 
 def program() -> list[str]:
     """Return the words that start this installation, by absolute paths."""
+    if packed := single_file():
+        return [packed]
     started_as = os.path.abspath(sys.argv[0])
     # Beside the interpreter without following links: a virtual environment's own is a link out of it.
     beside = os.path.join(os.path.dirname(os.path.abspath(sys.executable)), _PROGRAM)

