@@ -279,11 +279,11 @@ def main() -> None:
     started = time.perf_counter()
     store = STORES[job["store"]](job["embeddings"])
     opened = time.perf_counter()
-    writes = [_milliseconds(store.write, Document(*document)) for document in job["documents"]]
+    writes = [_timed(store.write, Document(*document))[1] for document in job["documents"]]
     store.settle()
     ready = time.perf_counter()
     store.search(job["questions"][0])
-    asked = [(found, ms) for question in job["questions"] for found, ms in [_timed(store.search, question)]]
+    asked = [_timed(store.search, question) for question in job["questions"]]
     outcome = {
         "start_s": opened - started,
         "write_ms": writes,
@@ -304,16 +304,10 @@ def _nothing() -> None:
     """Wait for nothing: a write is searchable when it returns."""
 
 
-def _timed(search: Callable[[str], list[str]], question: str) -> tuple[list[str], float]:
+def _timed(call: Callable[[Any], Any], argument: object) -> tuple[Any, float]:
     begin = time.perf_counter()
-    found = search(question)
-    return found, 1000 * (time.perf_counter() - begin)
-
-
-def _milliseconds(write: Callable[[Document], object], document: Document) -> float:
-    begin = time.perf_counter()
-    write(document)
-    return 1000 * (time.perf_counter() - begin)
+    result = call(argument)
+    return result, 1000 * (time.perf_counter() - begin)
 
 
 def _resident_mb(process: int) -> float | None:

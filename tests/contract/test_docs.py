@@ -24,6 +24,7 @@ RUN: Final = [
     DOCS / "python.md",
     DOCS / "operations.md",
     DOCS / "migration.md",
+    DOCS / "encryption.md",
 ]
 """Pages whose blocks of Python and shell are all run, in order, in one empty home."""
 
