@@ -7,8 +7,9 @@ that Mimir has in its package, from a server of this program on 127.0.0.1, and t
 be installed or fails is a row with the reason.
 
 Documents are written one by one. `written per s` counts until each write is answered, `ready per s` until all of it can
-be found; medians and 95th percentiles are of single calls. R@5 and MRR are as in `benchmarks.quality`. `MB` is the most
-resident memory of the process that holds the store; the model is outside of it where it is served, inside in Mimir.
+be found, in Mimir with the time to load its model; `refused` are documents that a memory did not want, such as those
+that resemble another. Medians and 95th percentiles are of single calls. R@5 and MRR are as in `benchmarks.quality`.
+`MB` is the most resident memory of the process that holds the store; a served model is outside of it, Mimir's inside.
 Ratios are to Mimir through the same door: 2 is twice as fast as Mimir, 0.5 half as fast.
 """
 
@@ -46,12 +47,14 @@ PATIENCE_S: Final = 600.0
 class Peer(Struct, frozen=True, kw_only=True):
     """One memory: what it is called in `peer_program`, what is installed for it, how it is reached and embeds.
 
-    `needs` is a line that the interpreter under it must be able to run.
+    `needs` is a line that the interpreter under it must be able to run, `begins` one that it runs at each start.
     """
 
     store: str
     name: str
     requirement: str = ""
+    beside: tuple[str, ...] = ()
+    begins: str = ""
     needs: str = "pass"
     door: Literal["in process", "stdio"]
     vectors: Literal["own", "served", "none"]
@@ -76,6 +79,9 @@ PEERS: Final = (
         name="basic-memory",
         requirement="basic-memory==0.24.1",
         needs="import sys; assert sys.version_info >= (3, 12)",
+        # Without a SQLite that loads extensions it would search by words alone, as it does under many builds of Python.
+        beside=("pysqlite3-binary==0.5.4.post2",),
+        begins="import sys, pysqlite3.dbapi2 as d; sys.modules['sqlite3'] = sys.modules['sqlite3.dbapi2'] = d",
         door="stdio",
         vectors="served",
     ),
@@ -87,6 +93,7 @@ class Outcome(Struct, frozen=True):
 
     start_s: float
     write_ms: list[float]
+    refused: int
     ready_s: float
     found: list[list[str]]
     query_ms: list[float]
@@ -153,7 +160,12 @@ def interpreter(peer: Peer, environments: Path) -> str:
         if not fitting:
             raise RuntimeError(f"no Python here can: {peer.needs}")
         subprocess.run([*uv, "venv", "--clear", "--python", fitting[0], str(folder)], check=True)
-        subprocess.run([*uv, "pip", "install", "--python", str(python), peer.requirement], check=True)
+        wanted = [peer.requirement, *peer.beside]
+        subprocess.run([*uv, "pip", "install", "--python", str(python), *wanted], check=True)
+        if peer.begins:
+            where = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+            packages = subprocess.run(where, capture_output=True, text=True, check=True).stdout.strip()
+            (Path(packages) / "begins.pth").write_text(peer.begins + "\n", encoding="utf-8")
         done.touch()
     return str(python)
 
@@ -228,6 +240,7 @@ def measured(peer: Peer, outcome: Outcome, questions: Sequence[Question]) -> Row
         "peer": peer.name,
         "door": peer.door,
         "vectors": peer.vectors,
+        "refused": outcome.refused,
         "written per s": 1000 * count / sum(outcome.write_ms),
         "ready per s": count / outcome.ready_s,
         "write p50 ms": statistics.median(outcome.write_ms),

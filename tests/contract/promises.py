@@ -500,6 +500,13 @@ PROMISES: Final[dict[str, tuple[Promise, ...]]] = {
                 "test_every_pin_has_a_hash",
             ),
         ),
+        Promise(
+            "A bill of materials names all of it, and nothing is under a licence that spreads",
+            (
+                "test_the_bill_names_each_pin_of_a_plain_installation_with_its_hashes",
+                "test_no_dependency_is_under_a_licence_that_spreads",
+            ),
+        ),
     ),
     "Quick": (
         Promise(
