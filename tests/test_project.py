@@ -13,7 +13,7 @@ import mimir
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PIN_FILES = ["core", "dev", "frameworks", "crewai"]
+PIN_FILES = ["core", "server", "dev", "frameworks", "crewai"]
 FRAMEWORKS = {
     "agents": "openai-agents",
     "anthropic": "anthropic",
