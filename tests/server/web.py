@@ -11,6 +11,7 @@ import ssl
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from mimir.config import environment_for_child
@@ -39,10 +40,11 @@ class Reply(NamedTuple):
 class WebServer:
     """A running server. It prints its address on standard error and must print nothing else."""
 
-    def __init__(self, command: list[str], port: int, **environment: str) -> None:
+    def __init__(self, command: list[str], port: int, *, folder: Path | None = None, **environment: str) -> None:
         self.port = port
         self.process = subprocess.Popen(
             command,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -64,7 +64,9 @@ def served(db: Path | str, *flags: str) -> Iterator[WebServer]:
     """Serve the dashboard of a store from a process of its own."""
     chromium()
     port = free_port()
-    server = WebServer([sys.executable, "-m", "mimir", "web", "--db", str(db), "--port", str(port), *flags], port)
+    # By its name alone: pictures for the documentation show no folder of the machine they were taken on.
+    command = [sys.executable, "-m", "mimir", "web", "--db", Path(db).name, "--port", str(port), *flags]
+    server = WebServer(command, port, folder=Path(db).parent)
     try:
         yield server
     finally:
