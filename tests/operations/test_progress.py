@@ -20,7 +20,8 @@ LONG_WORK: dict[str, tuple[Callable[[Memory, str], object], int | None]] = {
     "cohere": (lambda memory, _: memory.cohere(), None),
     "purge": (lambda memory, _: memory.purge(), COUNT),
     "federate": (lambda memory, _: memory.federate("", "copy"), COUNT),
-    "vault_export": (lambda memory, folder: memory.vault_export(folder), COUNT),
+    # The archived ones are looked at too: they may have left a note behind.
+    "vault_export": (lambda memory, folder: memory.vault_export(folder), 2 * COUNT),
 }
 
 

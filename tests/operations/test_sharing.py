@@ -173,7 +173,8 @@ def test_eight_threads_write_and_read_one_memory(memory: Memory) -> None:
         for step in range(15):
             memory.remember(f"c{number}", f"k{step}", {"content": f"thread {number} step {step}"})
             found = memory.recall(f"step {step}", category=f"c{number}", mode=MODES[step % 4])
-            assert f"k{step}" in keys(found)
+            # Meaning alone may lack what waits for its vector, and says how much that is.
+            assert f"k{step}" in keys(found) or (MODES[step % 4] == "dense" and found.pending)
             assert all(hit.category == f"c{number}" for hit in found.items)
             memory.remember("shared", "counter", {"content": f"{number} {step}"})
 
