@@ -40,7 +40,7 @@ class Reply(NamedTuple):
 class WebServer:
     """A running server. It prints its address on standard error and must print nothing else."""
 
-    def __init__(self, command: list[str], port: int, *, folder: Path | None = None, **environment: str) -> None:
+    def __init__(self, command: list[str], port: int, folder: Path | None = None, /, **environment: str) -> None:
         self.port = port
         self.process = subprocess.Popen(
             command,

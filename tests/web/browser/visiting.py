@@ -66,7 +66,7 @@ def served(db: Path | str, *flags: str) -> Iterator[WebServer]:
     port = free_port()
     # By its name alone: pictures for the documentation show no folder of the machine they were taken on.
     command = [sys.executable, "-m", "mimir", "web", "--db", Path(db).name, "--port", str(port), *flags]
-    server = WebServer(command, port, folder=Path(db).parent)
+    server = WebServer(command, port, Path(db).parent)
     try:
         yield server
     finally:
