@@ -4,7 +4,8 @@
     .venv/bin/python scripts/audit.py
 
 The exit status is 1 when a pin has a known vulnerability or only some could be asked about. Where the service does not
-answer at all, nothing has been audited: it says so and ends with 0, so that a machine behind a mirror can go on.
+answer, or pip-audit cannot be had, nothing has been audited: it says so and ends with 0, so that a machine behind a
+mirror can go on.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ PIP_AUDIT = ["tool", "run", "--quiet", "pip-audit==2.9.0", "--disable-pip", "--r
 def main() -> None:
     """Audit the pins and tell what was found."""
     command = [sys.executable, "-m", "uv", *PIP_AUDIT, "--progress-spinner=off", "--requirement=requirements/core.txt"]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300, check=False)
     try:
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300, check=False)
         pins = json.loads(ran.stdout)["dependencies"]
-    except ValueError:
-        sys.exit(f"audit: pip-audit did not run: {ran.stderr.strip()}")
+    except (subprocess.TimeoutExpired, ValueError):
+        print("audit: nothing was audited, pip-audit did not run or had no answer in time")
+        return
     print(verdict(pins))
     if any(pin.get("vulns") for pin in pins) or 0 < len(unasked(pins)) < len(pins):
         sys.exit(1)
