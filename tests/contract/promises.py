@@ -403,6 +403,7 @@ PROMISES: Final[dict[str, tuple[Promise, ...]]] = {
             (
                 "test_an_address_that_others_reach_needs_a_token",
                 "test_no_route_but_health_works_without_the_token",
+                "test_listed_names_and_origins_are_served_and_only_they_get_cors_headers",
                 "test_a_foreign_page_is_refused_whatever_it_has",
             ),
         ),
