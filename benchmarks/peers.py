@@ -41,7 +41,7 @@ from mimir.embedding import load_embedder
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PROGRAM: Final = Path(__file__).with_name("peer_program.py")
-PATIENCE_S: Final = 600.0
+PATIENCE_S: Final = 1_800.0
 
 
 class Peer(Struct, frozen=True, kw_only=True):
@@ -201,7 +201,7 @@ def run(peer: Peer, job: dict[str, Any], environments: Path) -> Outcome:
     """Let a peer do a job in an empty home.
 
     Raises:
-        RuntimeError: it failed or took longer than ten minutes; with the end of what it said.
+        RuntimeError: it failed or took longer than half an hour; with the end of what it said.
         subprocess.CalledProcessError: it cannot be installed.
     """
     python = interpreter(peer, environments)
