@@ -269,11 +269,15 @@ class Dispatcher:
         if not isinstance(name, str):
             raise Fault(INVALID_PARAMS, "Invalid params: 'name' must name a tool.")
         payload, failed = self.call(name, params.get("arguments"))
+        # Of the revisions before, some have no such links, and which one a message follows it does not say.
+        links = _links(payload) if modern and not failed else []
         return b"".join(
             (
                 b'{"content":[{"type":"text","text":',
                 encode(payload.decode()),
-                b'}],"structuredContent":',
+                b"}",
+                *(b"," + encode(link) for link in links),
+                b'],"structuredContent":',
                 payload,
                 b',"isError":true' if failed else b"",
                 b"," + encode(_COMPLETE)[1:] if modern else b"}",
@@ -354,6 +358,12 @@ def _bounded(payload: bytes, given: Mapping[str, Json], entry: Mapping[str, Any]
     is_paged = {"limit", "offset"} <= entry["parameters"].keys()
     note = cut.note(given.get("offset", 0) if is_paged else None) if cut else ""
     return encode({**fitted, "truncated": note})
+
+
+def _links(payload: bytes) -> list[dict[str, Json]]:
+    from mimir.server.resources import links_to_long
+
+    return links_to_long(payload)
 
 
 def _failure(error: MimirError) -> bytes:

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from mimir.errors import NotFound
 from mimir.server.message import INVALID_PARAMS, RESOURCE_NOT_FOUND, Fault
@@ -24,6 +24,11 @@ Run = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 MARKDOWN: Final = "text/markdown"
 JSON: Final = "application/json"
 
+LINKED_FROM: Final = 4_000
+"""From how many characters on a body has a link in the reply that shows it."""
+
+_BY_ID: Final = "mimir://entity/id/{id}"
+_MOST_LINKS: Final = 20
 _DAY_S: Final = 86_400
 _PINNED: Final = 50
 _EVENTS: Final = 200
@@ -96,6 +101,24 @@ def read_resource(resource: Resource, values: Mapping[str, str], address: str, r
     content = resource.read(run, values)
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return {"uri": address, "mimeType": resource.type, "text": text}
+
+
+def links_to_long(payload: bytes) -> list[dict[str, Json]]:
+    """Return links to the memories of a result whose bodies are long or were cut, for a host to attach in full."""
+    if len(payload) < LINKED_FROM:
+        return []
+    result = json.loads(payload)
+    items = result.get("items") if isinstance(result, dict) else None
+    return [
+        {
+            "type": "resource_link",
+            "uri": _BY_ID.replace("{id}", quote(item["id"], safe="")),
+            "name": f"{item['category']}/{item['key']}",
+            "mimeType": JSON,
+        }
+        for item in (items or ())[:_MOST_LINKS]
+        if "body_json" in item and ("truncated" in result or len(item["body_json"]) >= LINKED_FROM)
+    ]
 
 
 def _matched(template: str, address: str) -> dict[str, str] | None:
@@ -198,7 +221,7 @@ RESOURCES: Final = (
 
 TEMPLATES: Final = (
     Resource(
-        "mimir://entity/id/{id}",
+        _BY_ID,
         "entity-by-id",
         "Memory by id",
         "One memory in full, by the id that recall shows.",

@@ -104,6 +104,22 @@ def test_the_timeline_of_today_holds_what_was_journalled_today(asked: Asked) -> 
     assert event["event_type"] == "decided"
 
 
+def test_a_reply_links_to_the_memories_with_long_bodies_where_the_revision_has_links(filled: str) -> None:
+    long = {"content": "a long report about tides " * 300}
+    with Memory.open(filled, embedding="off") as memory:
+        written = memory.remember("report", "tides", long)
+        memory.remember("report", "short", {"content": "a short report about tides"})
+    asked = Asked(filled)
+    call: dict[str, Any] = {"name": "mimir_recall", "arguments": {"query": "report about tides", "category": "report"}}
+    text, *links = asked.reply("tools/call", modern=True, **call)["result"]["content"]
+    assert len(json.loads(text["text"])["items"]) == 2
+    (link,) = links
+    assert (link["type"], link["name"]) == ("resource_link", "report/tides")
+    assert json.loads(asked.read(link["uri"])["body_json"]) == long
+    assert link["uri"].endswith(written.id)
+    assert len(asked.reply("tools/call", **call)["result"]["content"]) == 1
+
+
 def test_a_memory_is_read_by_its_name_and_by_its_id(asked: Asked) -> None:
     by_name = asked.read("mimir://entity/decision/deployment")
     assert json.loads(by_name["body_json"]) == {"content": "We deploy on Tuesdays."}
