@@ -98,6 +98,7 @@ class Dashboard:
         self._sessions = Sessions(settings)
         self._threads = ThreadPoolExecutor(THREADS, "mimir-web")
         self._changes = Changes(open_engine)
+        self._facts: tuple[int, dict[str, Json]] = (-1, {})
         on_stop.append(self._changes.stop)
 
     def app(self, checks: Sequence[Middleware]) -> Starlette:
@@ -167,11 +168,19 @@ class Dashboard:
         response = Response(media_type="application/json")
         session = known or self._sessions.begin(response)
         about = {"csrf": session.csrf, "auth": self._sessions.asks, "undo": len(session.actions)}
-        answer = await self._answer(lambda: {**store_facts(self._open_engine()), **about})
+        answer = await self._answer(lambda: {**self._known_facts(), **about})
         for name, value in response.headers.items():
             if name == "set-cookie":
                 answer.headers.append(name, value)
         return answer
+
+    def _known_facts(self) -> dict[str, Json]:
+        """Return the facts of the store, counted anew only when its memories have changed: every page begins here."""
+        engine = self._open_engine()
+        counter = engine.store.change_counter()
+        if self._facts[0] != counter:
+            self._facts = counter, store_facts(engine)
+        return self._facts[1]
 
     async def _events(self, _: Request) -> Response:
         try:

@@ -31,6 +31,17 @@ def test_the_session_tells_who_reads_and_what_there_is(page: Page) -> None:
     assert {one["workspace_hash"]: one["memories"] for one in told["workspaces"]} == {"": 2, "ws-a": 7, "ws-b": 1}
 
 
+def test_the_session_tells_of_what_another_process_has_stored_since(start_web: StartWeb, db: str) -> None:
+    page = start_web()
+    assert page.begin()["categories"] == []
+    with Memory.open(db, embedding="off") as other:
+        for number in range(2):
+            other.remember(f"category {number}", "a", {"content": "new"}, workspace_hash="w")
+            told = page.begin()
+            assert told["categories"] == [f"category {one}" for one in range(number + 1)]
+            assert told["workspaces"] == [{"workspace_hash": "w", "memories": number + 1}]
+
+
 def test_the_overview_counts_everything(page: Page) -> None:
     told = page.get("/api/overview")
     assert told["totals"] == {
