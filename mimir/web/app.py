@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import html
 import logging
-import mimetypes
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -22,12 +20,12 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
 
 from mimir.errors import InvalidInput, MimirError, Unavailable
 from mimir.web.asked import Asked
+from mimir.web.assets import assets, send_asset
 from mimir.web.editing import WRITES, Actions, Stale, Write
 from mimir.web.events import Changes
 from mimir.web.reading import READS, store_facts
@@ -51,7 +49,6 @@ FORMS: Final = (LOGIN_PATH,)
 
 PAGES: Final = ("/", "/memories", "/search", "/graph", "/timeline", "/time", "/state", "/maintenance")
 
-STATIC: Final = os.path.join(os.path.dirname(__file__), "static")
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
@@ -66,10 +63,6 @@ _HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _MESSAGE: Final = "<!-- message -->"
-
-# On Windows the registry may say something else, and a module of another type is not run.
-for _ending, _type in ((".js", "text/javascript"), (".css", "text/css"), (".svg", "image/svg+xml")):
-    mimetypes.add_type(_type, _ending)
 
 
 def build_dashboard(
@@ -109,7 +102,7 @@ class Dashboard:
                 Route(LOGIN_PATH, self._login_page),
                 Route(LOGIN_PATH, self._login, methods=["POST"]),
                 Route("/logout", self._logout, methods=["POST"]),
-                Mount("/static", StaticFiles(directory=STATIC)),
+                Route("/static/{path:path}", _static),
                 Route("/api/session", self._session),
                 Route("/api/events", self._events),
                 *(Route(path, self._read(read)) for path, read in READS.items()),
@@ -263,13 +256,16 @@ def _page_after(wanted: str) -> str:
     return f"{page}{question}{quote(query, safe='=&')}" if page in PAGES else "/"
 
 
-async def _page(_: Request) -> Response:
-    return FileResponse(os.path.join(STATIC, "index.html"))
+async def _page(request: Request) -> Response:
+    return send_asset(request, "index.html")
+
+
+async def _static(request: Request) -> Response:
+    return send_asset(request, request.path_params["path"])
 
 
 def _login_form(message: str = "", status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    with open(os.path.join(STATIC, "login.html"), encoding="utf-8") as file:
-        page = file.read()
+    page = assets()["login.html"].content.decode()
     shown = f'<p role="alert" class="error">{html.escape(message)}</p>' if message else ""
     return HTMLResponse(page.replace(_MESSAGE, shown), status, headers)
 

@@ -29,6 +29,7 @@ from mimir.config import load_settings
 from mimir.server.auth import MAXIMUM_REQUEST_BYTES
 from mimir.server.call import Call
 from mimir.server.dispatch import Dispatcher
+from mimir.server.front import bind
 from mimir.server.message import Request
 from tests.server.client import MODERN_META, PATIENCE_S, SERVE, Run, call, remember, request, wire
 from tests.server.web import Serve, WebServer, free_port, trusting
@@ -47,6 +48,11 @@ def modern(message: dict[str, Any]) -> dict[str, Any]:
 
 
 # Serving
+
+
+def test_a_reply_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
+    with bind("127.0.0.1", free_port()) as listener:
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_the_address_is_printed_once_it_can_be_used(web: WebServer) -> None:
