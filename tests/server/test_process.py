@@ -16,7 +16,7 @@ import mimir
 from mimir.cli.serve import NOT_YET
 from tests.server.client import PATIENCE_S, SERVE, Client, Run, Start, call, remember, request, wire
 
-HEAVY = {"asyncio", "mcp", "numpy", "onnxruntime", "pydantic", "tokenizers"}
+HEAVY = {"asyncio", "urllib.parse", "mcp", "numpy", "onnxruntime", "pydantic", "tokenizers"}
 LATER = {"apsw", "click", "cryptography", "logging", "msgspec", "rich"}
 
 # A server that looks after its parent ten times a second.
