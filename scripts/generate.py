@@ -295,9 +295,13 @@ def generated_files() -> dict[Path, str]:
 
 def main() -> int:
     """Write or check the generated files and return the exit status."""
+    only_check = "--check" in sys.argv[1:]
+    if not only_check:
+        # The pages that follow are made by commands and tools, which read it from its file.
+        Path(CATALOGUE_PATH).write_text(catalogue_text(build_catalogue()), encoding="utf-8")
     files = generated_files()
     stale = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    if "--check" in sys.argv[1:]:
+    if only_check:
         for path in stale:
             sys.stderr.write(f"{path.relative_to(ROOT)} is out of date: run scripts/generate.py\n")
         return 1 if stale else 0

@@ -3,6 +3,8 @@
 import ast
 import importlib.metadata
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -158,3 +160,17 @@ def reads_environment(tree: ast.AST) -> bool:
 )
 def test_the_environment_scan_sees_every_spelling(source: str) -> None:
     assert reads_environment(ast.parse(source))
+
+
+@pytest.mark.slow
+def test_one_run_writes_every_page_that_a_changed_description_reaches(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__"))
+    declarations = project / "mimir" / "operations" / "entities.py"
+    former, changed = "Return one memory in full by its id", "Return all of one memory by its id"
+    declarations.write_text(declarations.read_text(encoding="utf-8").replace(former, changed), encoding="utf-8")
+    subprocess.run([sys.executable, project / "scripts" / "generate.py"], check=True, cwd=project)
+    for page in ("README.md", "docs/tools.md", "docs/cli.md", "mimir/catalogue.json"):
+        text = (project / page).read_text(encoding="utf-8")
+        assert changed in text, page
+        assert former not in text, page
