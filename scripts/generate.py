@@ -249,6 +249,23 @@ def sizing_table(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def comparison_table(page: str) -> str:
+    """Return the rows of the comparison with other memories that the README shows."""
+    shown = (
+        "",
+        "---",
+        "Where memories live",
+        "Needs a language model to store",
+        "Model of meaning",
+        "Time",
+        "Encrypted at rest by itself",
+        "MCP server",
+        "Sends telemetry",
+    )
+    rows = {line.split("|")[1].strip(): line for line in page.splitlines() if line.startswith("|")}
+    return "".join(f"{rows[name]}\n" for name in shown)
+
+
 def with_block(text: str, name: str, content: str) -> str:
     """Return ``text`` with what stands between its markers for ``name`` replaced."""
     pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -266,6 +283,8 @@ def generated_files() -> dict[Path, str]:
 
     catalogue = build_catalogue()
     readme = ROOT / "README.md"
+    comparison = comparison_table((ROOT / "docs" / "comparison.md").read_text(encoding="utf-8"))
+    readme_text = with_block(readme.read_text(encoding="utf-8"), "tools", tool_table(catalogue))
     blocks = {
         "concepts": ("layers", layers_table()),
         "operations": ("sizing", sizing_table(_result("scale-synthetic"))),
@@ -273,7 +292,7 @@ def generated_files() -> dict[Path, str]:
     }
     return {
         Path(CATALOGUE_PATH): catalogue_text(catalogue),
-        readme: with_block(readme.read_text(encoding="utf-8"), "tools", tool_table(catalogue)),
+        readme: with_block(readme_text, "comparison", comparison),
         ROOT / "docs" / "tools.md": tools_page(catalogue),
         ROOT / "docs" / "resources.md": resources_page(),
         ROOT / "docs" / "errors.md": errors_page(),
