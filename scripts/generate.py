@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import os
@@ -148,19 +149,27 @@ def benchmarks_page() -> str:
     parts = [
         NOTE + "# Benchmarks\n",
         (
-            "Each table is one committed run in `benchmarks/results/`, as it was measured. The command above a\n"
-            "table repeats it; `--compare FILE` prints ratios to an earlier result.\n"
+            "Each table is one committed run in `benchmarks/results/`, as it was measured. The text above it says\n"
+            "what was measured and what the columns mean; `budget` names the bound in `benchmarks/budgets.py` that\n"
+            "the row is held to. The command repeats the run; `--compare FILE` prints ratios to an earlier result.\n"
+            "Where the load average is above the number of cores, other programs disturbed the times. The trials of\n"
+            "faults have a page of their own: [reliability.md](reliability.md).\n"
         ),
     ]
+    described = set()
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
         report = json.loads(path.read_text(encoding="utf-8"))
-        if report["benchmark"] == "reliability":
+        benchmark = report["benchmark"]
+        if benchmark == "reliability":
             continue
-        machine = ", ".join(f"{name} {value}" for name, value in report["machine"].items())
+        parts.append(f"## {path.stem}\n")
+        if benchmark not in described:
+            described.add(benchmark)
+            source = (ROOT / "benchmarks" / f"{benchmark}.py").read_text(encoding="utf-8")
+            parts.append(f"{ast.get_docstring(ast.parse(source))}\n")
         parts += [
-            f"## {report['benchmark']}: {path.stem}\n",
-            f"    {report['settings'].get('command') or 'python -m benchmarks.' + report['benchmark']}\n",
-            f"Measured {report['measured_at'][:10]} on: {machine}.\n",
+            f"    {report['settings'].get('command') or 'python -m benchmarks.' + benchmark}\n",
+            f"{_measured(report)}\n",
             _table(report["rows"]),
         ]
     return "\n".join(parts)
@@ -195,11 +204,18 @@ def claims_page() -> str:
 
 def reliability_tables(report: dict[str, Any]) -> str:
     """Return the result of the trials: a table of the faults and one of many servers on a file, if both ran."""
-    machine = ", ".join(f"{name} {value}" for name, value in report["machine"].items())
     faults = [row for row in report["rows"] if "calls" not in row]
     crowds = [row for row in report["rows"] if "calls" in row]
     tables = "\n".join(_table(rows) for rows in (faults, crowds) if rows)
-    return f"Measured {report['measured_at'][:10]} on: {machine}.\n\n{tables}"
+    return f"{_measured(report)}\n\n{tables}"
+
+
+def _measured(report: dict[str, Any]) -> str:
+    """Return when and on what a result was measured, and how busy the machine was when it began."""
+    parts = [f"{name} {value}" for name, value in report["machine"].items()]
+    if load := report["settings"].get("load_average"):
+        parts.append(f"load average {load:.1f}")
+    return f"Measured {report['measured_at'][:10]} on: {', '.join(parts)}."
 
 
 def _result(name: str) -> dict[str, Any]:
