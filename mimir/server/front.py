@@ -41,6 +41,9 @@ DRAIN_S: Final = 30.0
 STREAMS_S: Final = 5
 """How long open streams may take to end after the last request, in seconds."""
 
+_HANDS: Final = 100
+"""Turns of the event loop without anything accepted after which nothing can be on its way from one task to the next."""
+
 _READS: Final = ("GET", "HEAD", "OPTIONS")
 
 
@@ -209,12 +212,21 @@ class Front(uvicorn.Server):
                 server.close()
             while self._traffic.on_stop:
                 self._traffic.on_stop.pop()()
-            if not self._traffic.accepted:
+            if await self._is_idle():
                 self.should_exit = True
             elif time.monotonic() > self._stop_by:
                 # What still runs was never acknowledged, and its transaction is undone.
                 os._exit(1)
         return await super().on_tick(counter)
+
+    async def _is_idle(self) -> bool:
+        # A message to a stream is acknowledged before a task of its session has it, and a reply is counted no more
+        # before it is written; neither waits for anything in between but the tasks before it.
+        for _ in range(_HANDS):
+            if self._traffic.accepted:
+                return False
+            await asyncio.sleep(0)
+        return True
 
 
 class Admission:

@@ -29,7 +29,7 @@ from mimir.config import load_settings
 from mimir.server.auth import MAXIMUM_REQUEST_BYTES
 from mimir.server.call import Call
 from mimir.server.dispatch import Dispatcher
-from mimir.server.front import bind
+from mimir.server.front import Front, Traffic, bind
 from mimir.server.message import Request
 from tests.server.client import MODERN_META, PATIENCE_S, SERVE, Run, call, remember, request, wire
 from tests.server.web import Serve, WebServer, free_port, trusting
@@ -107,6 +107,29 @@ def test_a_signal_lets_accepted_calls_finish(web: WebServer, tmp_path: Path, db:
     assert web.process.wait(PATIENCE_S) == 0
     with Memory.open(db, embedding="off") as memory:
         assert memory.stats().total_entities == 600
+
+
+@pytest.mark.parametrize("turns", [0, 1, 5, 20])
+def test_a_request_on_its_way_from_one_task_to_the_next_keeps_the_server_from_stopping(turns: int) -> None:
+    traffic = Traffic()
+
+    async def hand_on() -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        traffic.accepted += 1
+
+    async def stop(front: Front) -> tuple[bool, bool]:
+        front.handle_exit(signal.SIGTERM, None)
+        task = asyncio.create_task(hand_on())
+        early = await front.on_tick(1)
+        await task
+        traffic.accepted -= 1
+        return early, await front.on_tick(2)
+
+    with bind("127.0.0.1", free_port()) as listener:
+        front = Front(load_settings(), [], traffic, listener, lambda _: None)
+        front.servers = []
+        assert asyncio.run(stop(front)) == (False, True)
 
 
 def test_an_open_stream_does_not_keep_the_server_from_stopping(web: WebServer) -> None:
