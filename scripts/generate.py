@@ -168,7 +168,7 @@ def benchmarks_page() -> str:
             source = (ROOT / "benchmarks" / f"{benchmark}.py").read_text(encoding="utf-8")
             parts.append(f"{ast.get_docstring(ast.parse(source))}\n")
         parts += [
-            f"    {report['settings'].get('command') or 'python -m benchmarks.' + benchmark}\n",
+            f"    {_command(report)}\n",
             f"{_measured(report)}\n",
             _table(report["rows"]),
         ]
@@ -207,7 +207,11 @@ def reliability_tables(report: dict[str, Any]) -> str:
     faults = [row for row in report["rows"] if "calls" not in row]
     crowds = [row for row in report["rows"] if "calls" in row]
     tables = "\n".join(_table(rows) for rows in (faults, crowds) if rows)
-    return f"{_measured(report)}\n\n{tables}"
+    return f"    {_command(report)}\n\n{_measured(report)}\n\n{tables}"
+
+
+def _command(report: dict[str, Any]) -> str:
+    return report["settings"].get("command") or f"python -m benchmarks.{report['benchmark']}"
 
 
 def _measured(report: dict[str, Any]) -> str:
