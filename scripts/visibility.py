@@ -106,7 +106,7 @@ _BEFORE: Final = f"""\
 # Who reads what
 
 A memory has a level, remember's `visibility`, and belongs to an agent and a workspace. The caller is who the process
-was started as: `--agent-id` or `MIMIR_AGENT_ID`.
+was started as: `--agent-id` or `MIMIR_AGENT_ID`. A door is any way to read a memory: a tool, a command, a note, a page.
 
 - **private**: its own agent only. For others it is at every door as if it were not there.
 - **workspace**, the default: whoever asks for its workspace, or for none.
