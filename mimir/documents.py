@@ -9,6 +9,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from mimir.config import IS_WINDOWS, MAXIMUM_BODY_BYTES
@@ -145,6 +146,7 @@ def decode(path: str, data: bytes) -> str:
         raise InvalidInput(f"failed to read {path}: no UTF-8 text, {seems}", hint="Save it as UTF-8.") from None
 
 
+@cache
 def _kernel_devices() -> set[int]:
     """Return the devices of folders whose files the kernel makes up when they are read: none of them is a document."""
     return {os.stat(folder).st_dev for folder in _KERNEL_FOLDERS if os.path.ismount(folder)}

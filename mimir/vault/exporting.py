@@ -114,6 +114,7 @@ class _Export:
         self._since = int(counter) if options == self._options else None
         self._look_at_all = look_at_all or self._since is None
         self._files: dict[str, Seen] = {}
+        self._erased: set[str] = set()
         self._done = Written()
         self._owners: dict[str, str] = {}
 
@@ -132,7 +133,7 @@ class _Export:
                 self._put(outgoing)
             live.update(stored.entity.id for stored in found)
             looked_at.update(stored.entity.id for stored in batch)
-        gone = (self._ledger.paths.keys() if self._since is None else looked_at) - live
+        gone = (self._ledger.paths.keys() if self._since is None else looked_at | self._erased) - live
         self._remove_gone(gone)
         self._ledger.save(f"{counter} {self._options}")
         return self._done
@@ -143,9 +144,7 @@ class _Export:
 
     def _batches(self) -> Iterator[Sequence[Stored]]:
         """Yield the memories to look at: all of them, or what has changed and what files were."""
-        changed = None if self._since is None else self._changed(self._since)
-        if changed is None:
-            self._since = None
+        if self._since is None:
             total = sum(count for _, _, count in self._store.count_by_scope(self._filter))
             done = 0
             for batch in self._store.scan(self._filter, batch=_BATCH):
@@ -153,18 +152,19 @@ class _Export:
                 done += len(batch)
                 report(done, total)
             return
+        changed = self._changed(self._since)
         for done in range(0, len(changed), _BATCH):
             yield list(self._store.load(changed[done : done + _BATCH]).values())
             report(done, len(changed))
 
-    def _changed(self, since: int) -> Sequence[int] | None:
-        """Return the numbers of the memories whose notes may have to change, or None if that cannot be told."""
+    def _changed(self, since: int) -> Sequence[int]:
+        """Return the numbers of the memories whose notes may have to change."""
         numbers = self._store.changed_since(since)
         found = self._store.load(numbers)
         if len(found) < len(numbers):
-            # Of one that was erased nobody knows which note it had.
-            return None
-        ids = {stored.entity.id for stored in found.values()}
+            everything = Filter(include_archived=True, every_caller=True)
+            self._erased = self._ledger.paths.keys() - {entity_id for entity_id, _ in self._store.names(everything)}
+        ids = {stored.entity.id for stored in found.values()} | self._erased | self._ledger.doubted
         ids |= {link.target_id for links in self._store.links_to(ids).values() for link in links}
         if self._look_at_all:
             ids |= {
@@ -219,29 +219,31 @@ class _Export:
         except (OSError, InvalidInput) as error:
             whole = os.path.join(self._folder, outgoing.path)
             self._done.errors.append(f"{outgoing.path}: {reason_of(error).removeprefix(f'{whole}: ')}")
+            self._ledger.doubt(outgoing.path, outgoing.stored.entity.id)
 
     def _bring_up(self, outgoing: _Outgoing) -> None:
         """Write a note unless it says the same, or was edited since it was written."""
-        path, parts = outgoing.path, outgoing.parts
-        seen, known = self._files.get(path) or look(self._folder, path), self._ledger.get(path)
+        path, entity_id = outgoing.path, outgoing.stored.entity.id
+        seen, known = look(self._folder, path), self._ledger.get(path)
+        if entity_id in self._ledger.doubted:
+            # It may have moved since it was listed.
+            self._done.categories.add(outgoing.stored.entity.category)
         if seen is None:
             self._write(outgoing)
             self._done.created += 1
             self._done.categories.add(outgoing.stored.entity.category)
             return
-        if not self._ledger.is_same(path, seen) or self._since is None:
-            whole = os.path.join(self._folder, path)
-            text = decode(whole, read_bytes(whole, self._engine.settings.max_ingest_bytes, follow=False))
-            if same_but_for_use(text, outgoing.text):
-                self._ledger.put(path, Known(outgoing.stored.entity.id, sure(seen), parts))
-                return
+        whole = os.path.join(self._folder, path)
+        text = decode(whole, read_bytes(whole, self._engine.settings.max_ingest_bytes, follow=False))
+        if same_but_for_use(text, outgoing.text):
+            self._ledger.put(path, Known(entity_id, sure(seen), outgoing.parts))
+            return
+        if known is None or known.entity_id != entity_id or not self._ledger.is_same(path, seen):
             edit = self._edit(read_note(text), outgoing, known)
             self._done.edited += edit == "edited"
             self._done.conflicts += edit == "conflict"
             if edit:
                 return
-        elif known is not None and known.parts == parts:
-            return
         self._write(outgoing)
         self._done.updated += 1
 
@@ -249,7 +251,7 @@ class _Export:
         """Tell whether a file says something that would be lost: ``edited``, a ``conflict``, or nothing."""
         if is_blank(note):
             return ""
-        links = resolved(note.links, self._names)
+        links = resolved(note.links, self._names) if note.links else []
         if known is not None:
             told = parts_of_note(note, links)
             if told in (known.parts, outgoing.parts):
@@ -264,7 +266,6 @@ class _Export:
     def _write(self, outgoing: _Outgoing) -> None:
         mark = self._engine.clock.new_id("", 16)
         seen = write_file(self._folder, outgoing.path, outgoing.text, mark)
-        self._files[outgoing.path] = seen
         self._ledger.put(outgoing.path, Known(outgoing.stored.entity.id, sure(seen), outgoing.parts))
 
     def _remove_gone(self, ids: Iterable[str]) -> None:
@@ -283,3 +284,4 @@ class _Export:
                 self._ledger.remove(path)
             except (OSError, InvalidInput) as error:
                 self._done.errors.append(f"{path}: {reason_of(error)}")
+                self._ledger.doubt(path, entity_id)

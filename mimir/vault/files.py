@@ -6,6 +6,8 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from mimir.documents import valid_text
@@ -17,6 +19,8 @@ TRASH: Final = ".trash"
 
 _PARTIAL: Final = ".mimir-partial-"
 _UNSURE_NS: Final = 50_000_000
+_SET_BACK_NS: Final = 2 * _UNSURE_NS
+_BY_NAME: Final = attrgetter("name")
 
 
 class Seen(NamedTuple):
@@ -39,12 +43,16 @@ def note_files(folder: str) -> tuple[dict[str, Seen], list[str]]:
         inside = open_.pop()
         try:
             with os.scandir(os.path.join(folder, inside)) as entries:
-                for entry in sorted(entries, key=lambda one: one.name):
-                    path = f"{inside}/{entry.name}" if inside else entry.name
+                for entry in sorted(entries, key=_BY_NAME):
+                    name = entry.name
+                    if name.startswith("."):
+                        continue
+                    path = f"{inside}/{name}" if inside else name
                     try:
-                        if _is_folder(entry, root):
-                            open_.append(path)
-                        elif entry.name.endswith(ENDING) and not entry.name.startswith("."):
+                        if entry.is_dir():
+                            if _is_folder(entry, root):
+                                open_.append(path)
+                        elif name.endswith(ENDING):
                             found[path] = _seen(entry, root)
                     except (OSError, InvalidInput) as error:
                         errors.append(f"{os.path.join(folder, path)}: {reason_of(error)}")
@@ -70,7 +78,8 @@ def look(folder: str, path: str) -> Seen | None:
 def write_file(folder: str, path: str, text: str, mark: str) -> Seen:
     """Write a file whole or not at all, by giving its name to one that is complete; return what it is like.
 
-    ``mark`` makes the name of that one its own.
+    ``mark`` makes the name of that one its own. Its time is set back a little: no later edit can have the same one,
+    however soon it comes, so that a file that looks like this one is this one.
 
     Raises:
         InvalidInput: what is there is no regular file, or its folder leads out of the vault.
@@ -88,8 +97,11 @@ def write_file(folder: str, path: str, text: str, mark: str) -> Seen:
     try:
         with open(partial, "xb") as file:
             file.write(text.encode())
-            file.flush()
-            about = os.fstat(file.fileno())
+        earlier = time.time_ns() - _SET_BACK_NS
+        # Some file systems refuse it; what was written there is not sure until it is read again.
+        with suppress(OSError):
+            os.utime(partial, ns=(earlier, earlier))
+        about = os.stat(partial)
         os.replace(partial, whole)
     except BaseException:
         if os.path.lexists(partial):
@@ -134,8 +146,6 @@ def _names(stem: str, ending: str) -> Iterator[str]:
 
 
 def _is_folder(entry: os.DirEntry[str], root: str) -> bool:
-    if entry.name.startswith(".") or not entry.is_dir():
-        return False
     _require_text(entry.name)
     _require_inside(entry.path, root)
     # A link to another place of the vault is left out: what is there is seen there.
@@ -159,7 +169,7 @@ def _require_inside(path: str, root: str) -> None:
 
 
 def _require_text(name: str) -> None:
-    if valid_text(name) != name:
+    if not name.isascii() and valid_text(name) != name:
         raise InvalidInput("its name is no valid text")
 
 

@@ -154,7 +154,8 @@ class _Import:
                 if note.is_listing or self._is_of_other_workspace(note):
                     continue
                 if known is not None and known.entity_id and is_blank(note):
-                    # What a power cut may leave of a note: the next export writes it anew.
+                    # What a power cut may leave of a note.
+                    self._done.emptied += 1
                     continue
                 yield _Read(path, seen, note, known, self._draft(path, note, known))
             except InvalidInput as error:

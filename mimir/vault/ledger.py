@@ -59,9 +59,15 @@ class Known(NamedTuple):
 NOTHING: Final = Parts("-", "-", "-", "-")
 """Stands for the parts of a file that is no note of a memory."""
 
+_BEFORE_ID: Final = len(Seen._fields) + len(Parts._fields)
+_DOUBTED_NS: Final = -1
+
 
 class Ledger:
-    """The notes of one vault by their path in it."""
+    """The notes of one vault by their path in it.
+
+    `paths` are those of memories, by id; `doubted` are the ids of memories whose notes the next export has to look at.
+    """
 
     def __init__(self, engine: Engine, folder: str) -> None:
         self._engine = engine
@@ -69,9 +75,14 @@ class Ledger:
         self._rows = engine.store.positions(self._connector)
         self._changed: dict[str, str | None] = {}
         self.header = self._rows.pop(_HEADER, "")
-        self.has_renamed = False
-        known = ((_read_row(row).entity_id, path) for path, row in self._rows.items())
-        self.paths = {entity_id: path for entity_id, path in known if entity_id}
+        self.paths: dict[str, str] = {}
+        self.doubted: set[str] = set()
+        for path, row in self._rows.items():
+            _, changed_ns, *_, entity_id = row.split(" ", _BEFORE_ID)
+            if entity_id:
+                self.paths[entity_id] = path
+            if changed_ns == str(_DOUBTED_NS):
+                self.doubted.add(entity_id)
 
     def __contains__(self, path: object) -> bool:
         """Tell whether a file is known."""
@@ -92,7 +103,8 @@ class Ledger:
 
     def missing(self, files: Container[str]) -> list[tuple[str, Known]]:
         """Return the notes of memories that are not among files, each with what is known of it."""
-        return [(path, _read_row(self._rows[path])) for path in self.paths.values() if path not in files]
+        missing = [(path, _read_row(self._rows[path])) for path in self.paths.values() if path not in files]
+        return [(path, known) for path, known in missing if known.parts != NOTHING]
 
     def put(self, path: str, known: Known) -> None:
         """Note that a file and its memory are the same now; saved with the next `save`."""
@@ -104,19 +116,25 @@ class Ledger:
             self._rows[path] = self._changed[path] = row
         if known.entity_id:
             self.paths[known.entity_id] = path
+        if known.seen.changed_ns == _DOUBTED_NS:
+            self.doubted.add(known.entity_id)
+        else:
+            self.doubted.discard(known.entity_id)
         if len(self._changed) >= _SAVED_AT_ONCE:
             self.save()
 
     def rename(self, path: str, known: Known) -> None:
         """Note that a note was moved to ``path``; notes that link to it have to be looked at again."""
-        self.put(path, known._replace(seen=_unsure(known.seen)))
-        self.has_renamed = True
+        self.put(path, known._replace(seen=in_doubt(known.seen)))
         for links in self._engine.store.links_to([known.entity_id]).values():
             for link in links:
-                source = self.paths.get(link.target_id)
-                there = None if source is None else self.get(source)
-                if source is not None and there is not None:
-                    self.put(source, there._replace(seen=_unsure(there.seen)))
+                if link.target_id in self.paths:
+                    self.doubt(self.paths[link.target_id], link.target_id)
+
+    def doubt(self, path: str, entity_id: str) -> None:
+        """Note that the note of a memory has to be looked at again, or was not written yet."""
+        known = self.get(path) or Known(entity_id, Seen(0, 0), NOTHING)
+        self.put(path, known._replace(entity_id=entity_id, seen=in_doubt(known.seen)))
 
     def remove(self, path: str) -> None:
         """Forget a file."""
@@ -126,10 +144,12 @@ class Ledger:
             entity_id = _read_row(row).entity_id
             if self.paths.get(entity_id) == path:
                 del self.paths[entity_id]
+                self.doubted.discard(entity_id)
 
     def name_of(self, entity_id: str) -> str:
         """Return the name that leads to the note of a memory, without ending."""
-        return self.paths.get(entity_id, note_name(entity_id)).removesuffix(ENDING)
+        path = self.paths.get(entity_id)
+        return note_name(entity_id) if path is None else path.removesuffix(ENDING)
 
     def save(self, header: str | None = None) -> None:
         """Keep in the store what was noted; ``header`` says up to where all is."""
@@ -143,13 +163,15 @@ class Ledger:
     def names(self) -> dict[str, str]:
         """Return the ids that links lead to by the names they may use: the path of a note, its file, or its id."""
         names: dict[str, str] = {}
+        whole: dict[str, str] = {}
         for entity_id, path in self.paths.items():
-            base = link_name(path.rpartition("/")[2])
+            name = link_name(path)
+            folder, _, base = name.rpartition("/")
             # Two notes of one name: which is meant cannot be told, unless one lies at the top.
-            names[base] = entity_id if base not in names or "/" not in path else names[base]
+            names[base] = entity_id if base not in names or not folder else names[base]
             names.setdefault(note_name(entity_id).lower(), entity_id)
-        names |= {link_name(path): entity_id for entity_id, path in self.paths.items()}
-        return names
+            whole[name] = entity_id
+        return names | whole
 
 
 def follow_renames(folder: str, ledger: Ledger, files: Mapping[str, Seen], most_bytes: int) -> None:
@@ -233,10 +255,11 @@ def _mark(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_DIGITS]
 
 
-def _unsure(seen: Seen) -> Seen:
-    return Seen(seen.size, 0)
+def in_doubt(seen: Seen) -> Seen:
+    """Return what a file is like whose note the next export has to look at."""
+    return Seen(seen.size, _DOUBTED_NS)
 
 
 def _read_row(row: str) -> Known:
-    size, changed_ns, *parts, entity_id = row.split(" ", 6)
+    size, changed_ns, *parts, entity_id = row.split(" ", _BEFORE_ID)
     return Known(entity_id, Seen(int(size), int(changed_ns)), Parts(*parts))

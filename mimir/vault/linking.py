@@ -13,7 +13,7 @@ from mimir.recording import may_read
 from mimir.rules.note import DEFAULT_WEIGHT, Note, NoteLink, aliases_of, note_name, original_name
 from mimir.rules.wiki import link_name
 from mimir.vault.files import Seen, sure
-from mimir.vault.ledger import Known, Ledger, Parts, mark_of_links, parts_of_note, resolved
+from mimir.vault.ledger import Known, Ledger, Parts, in_doubt, mark_of_links, parts_of_note, resolved
 
 _BATCH: Final = 50
 _INLINE: Final = "related"
@@ -23,7 +23,7 @@ class Taken(msgspec.Struct):
     """What an import has done: which notes made a memory and which changed one, and what could not be taken in.
 
     `conflicts` counts notes whose memory had changed too, `unresolved` links in texts that lead to no note, `archived`
-    memories whose notes are gone.
+    memories whose notes are gone, `emptied` notes without any text, which the next export writes anew.
     """
 
     created: set[str] = msgspec.field(default_factory=set)
@@ -31,6 +31,7 @@ class Taken(msgspec.Struct):
     conflicts: int = 0
     unresolved: int = 0
     archived: int = 0
+    emptied: int = 0
     errors: list[str] = msgspec.field(default_factory=list)
     warnings: list[str] = msgspec.field(default_factory=list)
 
@@ -88,7 +89,7 @@ class Linking:
 
     def make(self) -> None:
         """Bring the links of all added memories up to those of their notes, and note that both are the same now."""
-        names = self._ledger.names() if self._notes else {}
+        names = self._ledger.names() if any(note.links or note.inline for note in self._notes) else {}
         for note in self._notes:
             _name(note, names)
         for start in range(0, len(self._notes), _BATCH):
@@ -124,7 +125,8 @@ class Linking:
             elif target not in (note.entity_id, *targets):
                 self._add(note, target, _INLINE, DEFAULT_WEIGHT, now)
         parts = note.parts._replace(links=mark_of_links(links))
-        self._ledger.put(note.path, Known(note.entity_id, sure(note.seen), parts))
+        seen = in_doubt(note.seen) if note.entity_id in self._ledger.doubted else sure(note.seen)
+        self._ledger.put(note.path, Known(note.entity_id, seen, parts))
 
     def _add(self, note: Linked, target: str, relationship: str, weight: float, now: int) -> None:
         self._store.add_link(note.number, target, relationship, weight, now)

@@ -78,8 +78,10 @@ class Sync:
         if self._two_way and (len(self._ledger) or os.path.isdir(self._folder)):
             taken = import_notes(self._engine, self._folder, self._ledger, self._workspace_hash, two_way=True)
         counter = self._engine.store.change_counter()
-        look_at_all = first or self._ledger.has_renamed
-        look_at_all |= bool(taken.created or taken.updated or taken.archived or taken.conflicts or taken.errors)
+        # An import has just looked: where every note was as it is known, there is nothing else to see.
+        look_at_all = (first and not self._two_way) or bool(
+            taken.created or taken.updated or taken.archived or taken.conflicts or taken.emptied or taken.errors
+        )
         written = export_notes(
             self._engine, self._folder, self._ledger, self._workspace_hash, self._layout, look_at_all=look_at_all
         )
@@ -90,7 +92,6 @@ class Sync:
         if first:
             categories = {category for _, category, _ in self._engine.store.count_by_scope(filter_)}
         errors = write_listings(self._engine, self._folder, self._ledger, categories, filter_, self._layout)
-        self._ledger.has_renamed = False
         self._ledger.save()
         self._counter = counter
         return Synced(

@@ -230,6 +230,8 @@ def test_private_memories_of_other_agents_stay_inside(open_memory: OpenMemory, v
     assert "secret" not in "".join(notes(vault).values())
     assert secret not in "".join(notes(vault).values())
     assert ann.vault_export(str(vault)).exported == 2
+    for path in vault.glob("*.md"):
+        os.utime(path)
     result = bob.vault_import(str(vault))
     assert [error.split(": ", 1)[1] for error in result.errors] == [
         "c/diary is a private memory of another agent.",

@@ -28,4 +28,4 @@ class ScopeCounts:
         rows = self.database.execute(
             f"SELECT e.id, e.key FROM entities e WHERE e.archived = 0 AND {where} ORDER BY e.key, e.id", tuple(bindings)
         )
-        return tuple((row[0], row[1]) for row in rows)
+        return tuple(rows.fetchall())
