@@ -25,7 +25,7 @@ from starlette.routing import Route
 
 from mimir.errors import InvalidInput, MimirError, Unavailable
 from mimir.web.asked import Asked
-from mimir.web.assets import assets, send_asset
+from mimir.web.assets import PAGES, page, send_asset, send_page
 from mimir.web.editing import WRITES, Actions, Stale, Write
 from mimir.web.events import Changes
 from mimir.web.reading import READS, store_facts
@@ -46,9 +46,6 @@ THREADS: Final = 4
 
 FORMS: Final = (LOGIN_PATH,)
 """The paths to which a form is sent."""
-
-PAGES: Final = ("/", "/memories", "/search", "/graph", "/timeline", "/time", "/state", "/maintenance")
-
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
@@ -222,7 +219,8 @@ class SafeHeaders:
         async def send_safe(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update({**_HEADERS, "Cache-Control": kept})
+                headers.update(_HEADERS)
+                headers.setdefault("Cache-Control", kept)
             await send(message)
 
         await self._app(scope, receive, send_safe)
@@ -252,12 +250,12 @@ def _failed(error: MimirError) -> Response:
 
 def _page_after(wanted: str) -> str:
     """Return where to go after the login: only to a page of our own."""
-    page, question, query = wanted.partition("?")
-    return f"{page}{question}{quote(query, safe='=&')}" if page in PAGES else "/"
+    path, question, query = wanted.partition("?")
+    return f"{path}{question}{quote(query, safe='=&')}" if path in PAGES else "/"
 
 
 async def _page(request: Request) -> Response:
-    return send_asset(request, "index.html")
+    return send_page(request)
 
 
 async def _static(request: Request) -> Response:
@@ -265,9 +263,9 @@ async def _static(request: Request) -> Response:
 
 
 def _login_form(message: str = "", status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    page = assets()["login.html"].content.decode()
+    form = page("login.html").content.decode()
     shown = f'<p role="alert" class="error">{html.escape(message)}</p>' if message else ""
-    return HTMLResponse(page.replace(_MESSAGE, shown), status, headers)
+    return HTMLResponse(form.replace(_MESSAGE, shown), status, headers)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

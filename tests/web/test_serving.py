@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import subprocess
 import threading
 from contextlib import closing
@@ -17,7 +18,8 @@ from starlette.responses import Response
 
 from mimir import Memory
 from mimir.config import load_settings
-from mimir.web.app import PAGES, POLICY
+from mimir.web.app import POLICY
+from mimir.web.assets import PAGES
 from mimir.web.events import MOST_LISTENERS
 from mimir.web.session import FAILURES_A_MINUTE, MOST_SESSIONS, SESSION_S, Sessions
 from tests.server.client import PATIENCE_S, SERVE, Run, Start, call, remember, request, wire
@@ -64,10 +66,26 @@ def test_every_response_keeps_a_browser_from_running_what_is_not_ours(page: Page
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_page_is_the_one_application(page: Page, path: str) -> None:
+def test_every_page_is_the_one_application_and_names_its_own_modules(page: Page, path: str) -> None:
     reply = page.ask("GET", path)
     assert (reply.status, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert reply.body == page.ask("GET", "/").body
+    own = [name for name in PAGES.values() if f"/js/pages/{name}.js".encode() in reply.body]
+    assert own == [PAGES[path]]
+    linked = re.compile(rb'<link rel="modulepreload".*\n')
+    assert linked.sub(b"", reply.body) == linked.sub(b"", page.ask("GET", "/").body)
+    assert page.ask("GET", path, If_None_Match=reply.headers["etag"]).status == 304
+
+
+@pytest.mark.parametrize("path", ["/", "/login"])
+def test_what_a_page_links_to_is_kept_for_good_under_an_address_of_its_content(start_web: StartWeb, path: str) -> None:
+    page = start_web(MIMIR_WEB_AUTH_TOKEN=TOKEN) if path == "/login" else start_web()
+    linked = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.ask("GET", path).body.decode())
+    assert any(address.endswith("/style.css") for address in linked)
+    for address in linked:
+        reply = page.ask("GET", address)
+        assert (reply.status, reply.headers["cache-control"]) == (200, "public, max-age=31536000, immutable"), address
+    digest = linked[0].split("/")[2]
+    assert page.ask("GET", linked[0].replace(digest, "0" * len(digest))).status == 404
 
 
 def test_files_are_sent_again_only_when_they_have_changed(page: Page) -> None:

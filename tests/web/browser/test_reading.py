@@ -127,6 +127,7 @@ def test_on_a_narrow_screen_the_pages_are_behind_a_menu_and_a_memory_fills_the_s
     page.get_by_role("button", name="Pages").tap()
     page.get_by_role("link", name="Memories").first.tap()
     page.locator(".list-row .name a").first.tap()
+    expect(page.locator("#panel")).to_be_visible()
     box = page.locator("#panel").bounding_box()
     assert box is not None
     assert box["width"] == NARROW[0]

@@ -14,19 +14,27 @@ export class ApiError extends Error {
 /** The session of this browser; `start` fills it. */
 export const session = {};
 
+const asked = new Map();
+
 /** Ask who is signed in and what the store holds in outline. */
 export async function start() {
   Object.assign(session, await get("/api/session"));
 }
 
+/** Ask for what will soon be needed and wait for it: the next `get` of the same takes this answer. */
+export function ahead(path, parameters) {
+  const address = addressOf(path, parameters);
+  const answer = ask(address);
+  asked.set(address, answer);
+  return answer.catch(() => {});
+}
+
 /** Return what a path answers; parameters that are null or undefined are left out. */
 export function get(path, parameters = {}, signal = undefined) {
-  const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(parameters)) {
-    if (value !== null && value !== undefined) query.set(name, value);
-  }
-  const text = query.toString();
-  return ask(text ? `${path}?${text}` : path, { signal });
+  const address = addressOf(path, parameters);
+  const answer = asked.get(address);
+  asked.delete(address);
+  return answer ?? ask(address, { signal });
 }
 
 /** Change something; the header proves that the request comes from this page. */
@@ -40,6 +48,15 @@ export function send(method, path, body = {}) {
 
 /** Return the path of one memory. */
 export const entityPath = (id, ...rest) => ["/api/entities", encodeURIComponent(id), ...rest].join("/");
+
+function addressOf(path, parameters) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value !== null && value !== undefined) query.set(name, value);
+  }
+  const text = query.toString();
+  return text ? `${path}?${text}` : path;
+}
 
 async function ask(path, options) {
   let response;

@@ -71,13 +71,3 @@ export function columns(counts, label) {
     h("figcaption.axis", { "aria-hidden": "true" }, h("span", null, "0 %"), h("span", null, "50 %"), h("span", null, "100 %")),
   );
 }
-
-/** Return a value of 0 to 1 as a short bar. */
-export function meter(value, label) {
-  const share = Math.min(1, Math.max(0, value ?? 0));
-  return svg(
-    "svg.meter",
-    { role: "img", "aria-label": `${label} ${percent(share)}` },
-    svg("rect", { width: `${share * 100}%`, height: 6, rx: 3 }),
-  );
-}

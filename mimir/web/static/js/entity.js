@@ -1,10 +1,8 @@
 // How a memory looks wherever it appears.
 
 import { session } from "./api.js";
-import { meter } from "./charts.js";
-import { h } from "./dom.js";
-import { instant, layerName, moment, percent, plural, readBody, summary, textField, workspaceName } from "./format.js";
-import { markdown } from "./markdown.js";
+import { h, svg } from "./dom.js";
+import { instant, layerName, percent, summary } from "./format.js";
 
 /** The hits of the last search by id, so that an opened memory can tell why it was found. */
 export const recalled = new Map();
@@ -42,6 +40,16 @@ export function marks(entity) {
   ].filter(Boolean);
 }
 
+/** Return a value of 0 to 1 as a short bar. */
+function meter(value, label) {
+  const share = Math.min(1, Math.max(0, value ?? 0));
+  return svg(
+    "svg.meter",
+    { role: "img", "aria-label": `${label} ${percent(share)}` },
+    svg("rect", { width: `${share * 100}%`, height: 6, rx: 3 }),
+  );
+}
+
 /** Return strength as a bar with its figure. */
 export const strength = (value) =>
   h("span.row.tight", null, meter(value, "Strength"), h("span.number.small.quiet", { "aria-hidden": "true" }, percent(value)));
@@ -55,54 +63,6 @@ export function line(entity, words = summary(entity.body_json)) {
     h("p.words", null, words),
     h("div.row.quiet.small", null, category(entity.category), h("span", null, layerName(entity.layer)), instant(entity.recorded_at_unix_ms)),
   );
-}
-
-/** Return a body: its text rendered, its other fields as a list. */
-export function body(json) {
-  const value = readBody(json);
-  if (typeof value === "string") return markdown(value);
-  const named = textField(value);
-  const rest = named ? Object.entries(value).filter(([name]) => name !== named) : [];
-  if (!named) return tree(value);
-  return h("div.stack", null, markdown(value[named]), rest.length ? tree(Object.fromEntries(rest)) : null);
-}
-
-/** Return any JSON value as nested lists. */
-export function tree(value, depth = 0) {
-  if (value === null || typeof value !== "object") return h("span", null, value === null ? "none" : String(value));
-  const entries = Object.entries(value);
-  if (!entries.length) return h("span.quiet", null, "empty");
-  if (depth > 8) return h("code", null, JSON.stringify(value));
-  if (Array.isArray(value)) return h("ul.dots", null, value.map((part) => h("li", null, tree(part, depth + 1))));
-  return h("dl.facts", null, entries.map(([name, part]) => [h("dt", null, name), h("dd", null, tree(part, depth + 1))]));
-}
-
-/** Return everything that is known about a memory beside its text. */
-export function facts(entity) {
-  const validity =
-    entity.valid_from_unix_ms || entity.valid_to_unix_ms
-      ? `${entity.valid_from_unix_ms ? moment(entity.valid_from_unix_ms) : "always"} to ${entity.valid_to_unix_ms ? moment(entity.valid_to_unix_ms) : "open"}`
-      : null;
-  const rows = [
-    ["Layer", layerName(entity.layer)],
-    ["Strength", strength(entity.decay_score)],
-    ["Certainty", percent(entity.certainty)],
-    ["Used", plural(entity.retrieval_count ?? 0, "time")],
-    ["Type", typeOf(entity)],
-    ["Topic", entity.topic_path],
-    ["Holds", validity],
-    ["Changed", instant(entity.recorded_at_unix_ms)],
-    ["Created", instant(entity.created_at_unix_ms)],
-    ["Last used", instant(entity.last_accessed_unix_ms)],
-    ["Source", entity.source],
-    ["Agent", entity.agent_id],
-    ["Workspace", workspaceName(entity.workspace_hash ?? "")],
-    ["Visible to", entity.visibility],
-    ["Status", entity.status],
-    ["Reason", entity.archive_reason],
-    ["Identifier", h("code", null, entity.id)],
-  ];
-  return h("dl.facts", null, rows.filter(([, value]) => value).map(([name, value]) => [h("dt", null, name), h("dd", null, value)]));
 }
 
 /** Return a text with the spans of it that matched marked; spans are [start, end). */

@@ -21,7 +21,7 @@ export class GraphView {
     this.hovered = -1;
     this.pointers = new Map();
     this.turn = 0;
-    this.worker = new Worker("/static/js/layout-worker.js", { type: "module" });
+    this.worker = new Worker(new URL("./layout-worker.js", import.meta.url), { type: "module" });
     this.worker.onmessage = ({ data }) => this.#placed(data);
     this.sized = new ResizeObserver(() => this.#resize());
     this.sized.observe(canvas);

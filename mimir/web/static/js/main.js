@@ -1,12 +1,11 @@
 // The frame: navigation, one page at a time, the panel of the open memory.
 
 import { takeBack, toast } from "./actions.js";
-import { send, session, start } from "./api.js";
+import { ahead, send, session, start } from "./api.js";
 import { bones, failure, h, NARROW, select, show } from "./dom.js";
 import { short, workspaceName } from "./format.js";
 import { icon } from "./icons.js";
 import { listen } from "./live.js";
-import { Panel } from "./panel.js";
 import { address, change, go, interceptLinks, onRoute, parameters, workspace } from "./router.js";
 
 const PAGES = {
@@ -23,16 +22,16 @@ const THEMES = ["dark", "light", "system"];
 
 const main = document.getElementById("main");
 const nav = document.getElementById("nav");
-const panel = new Panel(document.getElementById("panel"));
 let page = null;
+let panel = null;
 let path = null;
 let shown = null;
 let turn = 0;
 
 async function begin() {
   show(main, h("div.page", null, bones(6)));
-  // The page's module comes while the server counts.
-  load(pageOf(location.pathname));
+  // The page's module and what it asks for first come while the server counts.
+  const early = load(pageOf(location.pathname)).then((module) => module?.first && ahead(...module.first(parameters())));
   try {
     await start();
   } catch (error) {
@@ -50,11 +49,13 @@ async function begin() {
   });
   listen(live, tellAll);
   await route();
+  await early;
+  (window.requestIdleCallback ?? setTimeout)(() => preparePanel().catch(() => {}));
 }
 
 function tellAll(event) {
   page?.changed?.(event);
-  panel.changed(event);
+  panel?.changed(event);
 }
 
 function drawTop(live) {
@@ -135,7 +136,16 @@ async function route() {
   } else {
     await draw(wanted, key);
   }
-  panel.follow(parameters().get("id"));
+  if (!panel && parameters().has("id")) {
+    await preparePanel().catch(() => toast("The memory could not be loaded. Is the server still running?", { bad: true }));
+  }
+  panel?.follow(parameters().get("id"));
+}
+
+/** Fetch what shows one memory: the first page does without. */
+async function preparePanel() {
+  const { Panel } = await import("./panel.js");
+  panel ??= new Panel(document.getElementById("panel"));
 }
 
 async function draw(wanted, key) {
@@ -165,7 +175,7 @@ async function draw(wanted, key) {
 function onKey(event) {
   if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
     if (nav.classList.contains("open")) toggleMenu(false);
-    else panel.close();
+    else panel?.close();
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog")) return;

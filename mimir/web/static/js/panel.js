@@ -2,10 +2,11 @@
 
 import { act, mayWrite } from "./actions.js";
 import { entityPath, get } from "./api.js";
+import { body, facts } from "./body.js";
 import { bones, failure, h, show } from "./dom.js";
 import { forgetDialog, supersedeDialog } from "./dialogs.js";
 import { editForm } from "./edit.js";
-import { arms, body, category, facts, highlighted, isLive, marks, recalled } from "./entity.js";
+import { arms, category, highlighted, isLive, marks, recalled } from "./entity.js";
 import { icon } from "./icons.js";
 import { linkList } from "./links.js";
 import { address, change, parameters } from "./router.js";

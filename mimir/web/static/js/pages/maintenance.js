@@ -2,9 +2,10 @@
 
 import { mayWrite, toast } from "../actions.js";
 import { entityPath, get, send, session } from "../api.js";
+import { body } from "../body.js";
 import { bones, dialog, empty, failure, field, h, select, show } from "../dom.js";
 import { difference } from "../diff.js";
-import { body, category, marks, opener, recalled } from "../entity.js";
+import { category, marks, opener, recalled } from "../entity.js";
 import { instant, percent, plural, readBody, textField, whole } from "../format.js";
 
 const MOST_LISTED = 200;

@@ -3,11 +3,10 @@
 import { mayWrite } from "../actions.js";
 import { entityPath, get, session } from "../api.js";
 import { dialog, empty, field, filterBox, h, paused, select, show } from "../dom.js";
-import { newForm } from "../edit.js";
 import { category, isLive, marks, opener, strength } from "../entity.js";
 import { instant, LAYERS, layerName, plural, summary, whole } from "../format.js";
 import { List } from "../list.js";
-import { change, open, parameters, workspace } from "../router.js";
+import { change, open, parameters } from "../router.js";
 
 const PAGE = 100;
 const NEAR_TOP = 80;
@@ -21,6 +20,9 @@ const COLUMNS = [
   { name: "uses", label: "Uses", sort: "uses" },
   { name: "when", label: "Changed", sort: "changed" },
 ];
+
+/** Return what the page asks for first. */
+export const first = (query) => pageOf(query, null);
 
 /** Fill the page. */
 export function mount(root) {
@@ -63,8 +65,7 @@ export function mount(root) {
 }
 
 function build(query, scroller, count) {
-  const sort = { name: query.get("sort") ?? "changed", order: query.get("order") ?? "desc" };
-  const asked = Object.fromEntries(FILTERS.map((name) => [name, query.get(name)]));
+  const sort = sortOf(query);
   return new List({
     label: "Memories",
     columns: COLUMNS,
@@ -74,7 +75,7 @@ function build(query, scroller, count) {
     row,
     rowClass: (item) => (isLive(item) ? "" : "faded"),
     fetch: async (after) => {
-      const page = await get("/api/entities", { limit: PAGE, after, sort: sort.name, order: sort.order, workspace: workspace(), ...asked });
+      const page = await get(...pageOf(query, after));
       show(count, plural(page.total, "memory", "memories"));
       return page;
     },
@@ -83,6 +84,14 @@ function build(query, scroller, count) {
         ? empty("No memory matches these filters", null, h("button", { type: "button", onclick: clear }, "Clear the filters"))
         : empty("Nothing is remembered here yet", "Memories appear here as soon as a program stores them."),
   });
+}
+
+const sortOf = (query) => ({ name: query.get("sort") ?? "changed", order: query.get("order") ?? "desc" });
+
+function pageOf(query, after) {
+  const { name, order } = sortOf(query);
+  const filters = Object.fromEntries(FILTERS.map((one) => [one, query.get(one)]));
+  return ["/api/entities", { limit: PAGE, after, sort: name, order, workspace: query.get("workspace"), ...filters }];
 }
 
 const clear = () => change(Object.fromEntries(FILTERS.map((name) => [name, null])));
@@ -120,7 +129,8 @@ function newButton() {
   return h("button.primary", { type: "button", onclick: create }, "New memory");
 }
 
-function create() {
+async function create() {
+  const { newForm } = await import("../edit.js");
   const box = dialog("New memory", newForm(session.categories ?? [], (entity) => {
     box.close();
     if (entity) open(entity.id);

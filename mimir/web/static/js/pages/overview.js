@@ -5,10 +5,13 @@ import { bars, columns, curve } from "../charts.js";
 import { bones, empty, failure, h, show } from "../dom.js";
 import { hue } from "../entity.js";
 import { bytes, dayShort, instant, LAYERS, layerName, percent, plural, short, whole } from "../format.js";
-import { address, workspace } from "../router.js";
+import { address, parameters } from "../router.js";
 
 const MOST_CATEGORIES = 8;
 const SEALS = { none: "Not encrypted", full: "Whole file encrypted", body: "Bodies encrypted" };
+
+/** Return what the page asks for first. */
+export const first = (query) => ["/api/overview", { workspace: query.get("workspace") }];
 
 /** Fill the page; it draws itself again when the store changes. */
 export function mount(root) {
@@ -17,7 +20,7 @@ export function mount(root) {
   let left = false;
   async function load() {
     try {
-      const overview = await get("/api/overview", { workspace: workspace() });
+      const overview = await get(...first(parameters()));
       if (!left) show(content, draw(overview));
     } catch (error) {
       if (!left) show(content, failure(error, load));

@@ -1,8 +1,8 @@
 // The values that programs keep under keys of their own.
 
 import { get } from "../api.js";
+import { tree } from "../body.js";
 import { bones, empty, failure, field, h, paused, show } from "../dom.js";
-import { tree } from "../entity.js";
 import { ago, instant, plural } from "../format.js";
 import { change, parameters } from "../router.js";
 

@@ -1,8 +1,9 @@
 // What happened, newest first, and whether the record is whole.
 
 import { get, session } from "../api.js";
+import { tree } from "../body.js";
 import { bones, empty, failure, field, filterBox, h, paused, select, show } from "../dom.js";
-import { category, opener, tree } from "../entity.js";
+import { category, opener } from "../entity.js";
 import { clock, day, plural, readBody, whole, workspaceName } from "../format.js";
 import { change, parameters, workspace } from "../router.js";
 
