@@ -2,8 +2,8 @@
 
 A read is one request of the pages to a real server, on a connection of its own, from its start to the last byte. The
 browser is a real Chromium without a window. `cold` is a visit with an empty cache, in a page that was never used,
-`warm` another visit with the files of the one before. Both count from the start of the navigation, by the clock of the page
-itself (`performance.timeOrigin`), to the frame after the one in which the first row of the table was there: what
+`warm` another visit with the files of the one before. Both count from the start of the navigation, by the clock of the
+page itself (`performance.timeOrigin`), to the frame after the one in which the first row of the table was there: what
 starting a browser or opening a tab takes is no part of it. Server, browser and measurement share the machine.
 """
 
