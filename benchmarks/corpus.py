@@ -22,7 +22,9 @@ Memory: TypeAlias = dict[str, Any]
 
 SEED: Final = 1
 SELECTIVE_BELOW: Final = 1_000
-"""Most matching memories of a selective question, whatever the size of the store."""
+"""A selective question matches fewer memories, or at most one in `SELECTIVE_SHARE` of a larger store."""
+
+SELECTIVE_SHARE: Final = 100
 
 CATEGORIES: Final = tuple(
     """
@@ -172,7 +174,7 @@ def text(memory: Memory) -> str:
 def questions(stored: Sequence[Memory], count: int, seed: int = SEED) -> dict[str, tuple[Question, ...]]:
     """Return ``count`` selective and ``count`` common questions about memories, all different.
 
-    A selective one asks about a thing in a project and matches fewer than `SELECTIVE_BELOW`; a common
+    A selective one asks about a thing in a project and matches few (see `SELECTIVE_BELOW`); a common
     one asks about a word that stands in a third of all.
     """
     source = random.Random(seed)
@@ -267,12 +269,13 @@ def _names(source: random.Random, endings: Sequence[str]) -> list[str]:
 
 
 def _selective(stored: Sequence[Memory], matches: Matches, source: random.Random) -> Iterator[Question]:
+    most = max(SELECTIVE_BELOW, len(stored) // SELECTIVE_SHARE)
     while True:
         memory = source.choice(stored)
         project, thing, _ = memory["key"].split("-")
         question = f"{_opening(source)} the {thing} of {project.capitalize()}"
         hits = matches.count(question)
-        if hits < SELECTIVE_BELOW:
+        if hits < most:
             yield Question(text=question, category=memory["category"], hits=hits)
 
 

@@ -2,10 +2,11 @@
 
 For each size a store is filled through a real `mimir serve`, one durable mimir_remember after the
 other (without embedding, which follows writes at its own pace), then embedded whole, then asked.
+Sizes above 100,000 are filled by remember_many, and no budget holds there.
 `stdio` is that server seen from a client, `in process` the Python API.
 
 Recall is asked two sets of questions, made from what is stored and different every time, so that no
-vector of a question is remembered from before: `selective` ones match fewer than 1,000 memories by
+vector of a question is remembered from before: `selective` ones match fewer than 1,000 memories, or one in 100, by
 their words, `common` ones are about a word that stands in a third of all; `hits` is the median.
 Recalls count as uses, as they do by default. `by category` lets only memories of one of 20 categories
 pass, `as of` those of an earlier instant.
@@ -340,7 +341,8 @@ def _in_turn(
 
 def measure(folder: Path, setting: Setting, more: Sequence[corpus.Memory]) -> Iterator[Row]:
     """Yield everything that is measured at one size; the kept stores stay as they are."""
-    plain, embedded, rows = prepare(folder, setting.memories, setting.vectors)
+    at_once = len(setting.memories) > FULL_SIZE
+    plain, embedded, rows = prepare(folder, setting.memories, setting.vectors, at_once=at_once)
     yield from rows
     with copy_of(plain) as store:
         yield from measure_writes(store, more)
@@ -399,7 +401,7 @@ def _completed(row: Row, setting: Setting, earlier: Sequence[Row]) -> Row:
     """Return a row with every column, its budget, and a rate as a share of that at the smallest size."""
     what = row["what"]
     completed: Row = {"budget": BUDGETED.get(str(what), ""), **row, "size": setting.size}
-    if len(setting.memories) < FULL_SIZE:
+    if len(setting.memories) != FULL_SIZE:
         completed["budget"] = ""
     smallest = next((one["per s"] for one in earlier if one["what"] == what), None)
     if isinstance(smallest, float) and isinstance(rate := row.get("per s"), float):
