@@ -22,7 +22,8 @@ MAXIMUM_BODY_DEPTH: Final = 100
 class Option(NamedTuple):
     """One setting: its field in `Settings`, its kind, default, help, environment variable and choices.
 
-    An empty variable counts as unset, unless the setting `may_be_empty`.
+    An empty variable counts as unset, unless the setting `may_be_empty`. A number is above zero, or the default, and
+    at most ``most``.
     """
 
     field: str
@@ -32,6 +33,7 @@ class Option(NamedTuple):
     environment: str = ""
     choices: tuple[str, ...] = ()
     may_be_empty: bool = False
+    most: int = 2**63 - 1
 
     @property
     def flag(self) -> str:
@@ -192,7 +194,7 @@ OPTIONS: Final = (
         choices=("stdio", "http", "sse"),
     ),
     Option("web", bool, False, "Serve the dashboard too, over HTTP; with a transport over HTTP it is the same server."),
-    Option("port", int, 8767, "Port of HTTP."),
+    Option("port", int, 8767, "Port of HTTP.", most=65_535),
     Option("web_bind", str, "127.0.0.1", "Address of HTTP; one that other machines can reach needs a token."),
     Option(
         "mcp_token",
@@ -323,7 +325,7 @@ def parse_option(option: Option, value: object, source: str) -> Any:  # noqa: AN
     """Convert one raw value to the option's type.
 
     Raises:
-        InvalidInput: it is not of that type or not one of the choices.
+        InvalidInput: it is not of that type, out of its range or not one of the choices.
     """
     if option.kind is bool:
         if isinstance(value, bool):
@@ -339,6 +341,8 @@ def parse_option(option: Option, value: object, source: str) -> Any:  # noqa: AN
             raise InvalidInput(f"{source}: {value!r} is not a whole number.") from None
         if number <= 0 and number != option.default:
             raise InvalidInput(f"{source}: {number} is not above zero.")
+        if number > option.most:
+            raise InvalidInput(f"{source}: {number} is above {option.most}.")
         return number
     text = str(value)
     if option.choices and text not in option.choices and text != option.default:

@@ -469,6 +469,7 @@ def test_a_taken_port_is_named_and_ends_the_start(web: WebServer, run: Run) -> N
         (("--web-bind", "192.0.2.1", "--mcp-token", "t"), "192.0.2.1"),
         (("--tls-cert", "/nowhere.pem"), "/nowhere.pem"),
         (("--tls-key", "/nowhere.pem"), "--tls-cert"),
+        (("--port", "65536"), "65535"),
     ],
 )
 def test_settings_that_cannot_work_are_named(run: Run, flags: tuple[str, ...], word: str) -> None:
