@@ -2,23 +2,30 @@
 
 The memories are those of the stress test, a tenth of them linked to another. `first export` writes a note for each;
 `import` reads them into an empty store; `export of one change` and `import of one edit` come after one memory or one
-note was changed. `round of a watch` is what `mimir obsidian-sync --watch` does after one change, `idle look` what it
-does when there is none, the last also both ways.
+note was changed. `sync command` is a whole `mimir obsidian-sync` in a process of its own, over a vault that it has
+brought up before: with nothing to do, after one change, and both ways after one edit. `round of a watch` is what
+`mimir obsidian-sync --watch` does after one change, `idle look` what it does when there is none, the last also both
+ways.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from benchmarks.budgets import FULL_SIZE, print_verdicts
 from benchmarks.measure import circumstances, spread
 from benchmarks.report import Row, add_options, publish
 from benchmarks.stress import workload
 from mimir import Memory
+from mimir.config import environment_for_child
 from mimir.model import Filter
 from mimir.vault.syncing import Sync
 
@@ -32,11 +39,27 @@ def milliseconds(work: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
+def sync(store: str, vault: str, *flags: str) -> None:
+    """Run the command once."""
+    subprocess.run(
+        [sys.executable, "-m", "mimir", "obsidian-sync", vault, "--db", store, *flags],
+        check=True,
+        capture_output=True,
+        env=environment_for_child(),
+    )
+
+
+def children_cpu_ms() -> float:
+    """Return the processor time of all commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1000 * (used.ru_utime + used.ru_stime)
+
+
 def measure(count: int) -> list[Row]:
     """Measure exports, imports and rounds with ``count`` memories."""
     with tempfile.TemporaryDirectory() as folder:
-        vault = str(Path(folder, "vault"))
-        memory = Memory.open(str(Path(folder, "memory.db")), embedding="off")
+        vault, store = str(Path(folder, "vault")), str(Path(folder, "memory.db"))
+        memory = Memory.open(store, embedding="off")
         memory.remember_many(workload(count))
         ids = [stored.entity.id for batch in memory.store.scan(Filter()) for stored in batch]
         with memory.writing() as now:
@@ -60,6 +83,15 @@ def measure(count: int) -> list[Row]:
                 taken.append(milliseconds(work))
             rows.append({"what": what, **spread(taken)})
 
+        def commanded(what: str, before: Callable[[int], object], *flags: str) -> None:
+            cpu_ms = children_cpu_ms()
+            repeated(f"sync command, {what}", before, lambda: sync(store, vault, *flags))
+            rows[-1]["cpu ms"] = (children_cpu_ms() - cpu_ms) / REPEATED
+            rows[-1]["budget"] = "sync" if count == FULL_SIZE else ""
+
+        commanded("nothing changed", lambda _: None)
+        commanded("one change", change)
+        commanded("one edit, both ways", edit, "--two-way")
         one_way, two_way = Sync(memory, vault), Sync(memory, vault, two_way=True)
         one_way.round()
         two_way.round()
@@ -80,12 +112,14 @@ def per_note(what: str, count: int, taken_ms: float) -> Row:
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="benchmarks.vault", description=__doc__)
-    parser.add_argument("--entities", type=int, default=10_000, metavar="N")
+    parser.add_argument("--entities", type=int, default=FULL_SIZE, metavar="N")
     add_options(parser)
     arguments = parser.parse_args()
     settings = circumstances()
     settings |= {"entities": arguments.entities}
-    publish("vault", measure(arguments.entities), arguments, settings)
+    rows = measure(arguments.entities)
+    publish("vault", rows, arguments, settings)
+    print_verdicts(rows)
 
 
 if __name__ == "__main__":

@@ -185,4 +185,4 @@ def test_lifecycle_runs_through(tmp_path: Path) -> None:
 def test_vault_runs_through(tmp_path: Path) -> None:
     report, _ = run("vault", tmp_path / "vault.json", "--entities", "60")
     assert_sane(report)
-    assert len(set(labels(report))) == len(report.rows) == 7
+    assert len(set(labels(report))) == len(report.rows) == 10
