@@ -77,9 +77,9 @@ def held(memory: Memory) -> tuple[object, ...]:
 
 
 def readable(folder: Path) -> bool:
-    return any(
-        word in path.read_bytes() for path in folder.iterdir() for word in (b"tea at", b"Rye", b"weigh", b"mood")
-    )
+    # Long enough that no file of random bytes holds one of them by chance.
+    words = (b"Green tea", b"Rye bread", b"weighed", b"created_at")
+    return any(word in path.read_bytes() for path in folder.iterdir() for word in words)
 
 
 # --- keygen

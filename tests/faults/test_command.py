@@ -44,9 +44,16 @@ def test_a_suite_ends_with_its_time_after_one_trial_at_least() -> None:
 @pytest.mark.parametrize("suites", [("clock",), ("crowd",), ("clock", "crowd")], ids=",".join)
 def test_whatever_suites_ran_make_whole_tables(suites: tuple[str, ...]) -> None:
     rows = {"clock": {"suite": "clock", "trials": 2, "losses": 0}, "crowd": {"suite": "crowd", "calls": 9, "losses": 0}}
-    report = {"measured_at": "2026-01-01T00:00:00", "machine": {"cores": 2}, "rows": [rows[name] for name in suites]}
-    first, *tables = reliability_tables(report).strip().split("\n\n")
-    assert first == "Measured 2026-01-01 on: cores 2."
+    report = {
+        "benchmark": "reliability",
+        "measured_at": "2026-01-01T00:00:00",
+        "machine": {"cores": 2},
+        "settings": {"load_average": 0.5},
+        "rows": [rows[name] for name in suites],
+    }
+    command, first, *tables = reliability_tables(report).strip().split("\n\n")
+    assert command == "python -m benchmarks.reliability"
+    assert first == "Measured 2026-01-01 on: cores 2, load average 0.5."
     assert [table.count("\n") for table in tables] == [2] * len(suites)
     assert all(line.startswith("| ") or set(line) == {"|", "-"} for table in tables for line in table.splitlines())
 

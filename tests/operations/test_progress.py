@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,8 @@ def test_long_work_reports_growing_counts_up_to_its_total(full: Memory, tmp_path
 
 def test_an_import_reports_the_notes_it_has_read(full: Memory, tmp_path: Path) -> None:
     full.vault_export(str(tmp_path))
+    for note in tmp_path.glob("*.md"):
+        os.utime(note)
     heard: list[tuple[int, int | None]] = []
     with reported_to(lambda done, of: heard.append((done, of))):
         full.vault_import(str(tmp_path))
