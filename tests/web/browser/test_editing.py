@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,8 @@ def text_of(memory: Memory, category: str, key: str) -> str:
     return content
 
 
-def opened(visitor: Visitor, server: WebServer, memory: Memory, category: str, key: str) -> Page:
-    page = visitor.visit(server, f"/memories?id={stored(memory, category, key).id}")
+def opened(visitor: Visitor, server: WebServer, memory: Memory, category: str, key: str, **options: str) -> Page:
+    page = visitor.visit(server, f"/memories?id={stored(memory, category, key).id}", **options)
     page.locator("#panel").get_by_role("heading", name=key, exact=True).wait_for()
     return page
 
@@ -57,6 +58,37 @@ def test_an_edited_text_is_versioned_and_journaled_as_the_dashboard(
     event = other.timeline(limit=1).items[0]
     assert (event.agent_id, event.key) == ("dashboard", "queue")
     assert other.verify_journal().broken is None
+
+
+def test_layer_type_validity_and_verification_are_edited_and_stay_in_the_form(
+    edited: WebServer, visitor: Visitor, other: Memory
+) -> None:
+    page = opened(visitor, edited, other, "decision", "queue", timezone_id="UTC")
+    panel = page.locator("#panel")
+    before = stored(other, "decision", "queue")
+    panel.get_by_role("button", name="Edit").click()
+    panel.get_by_label("Layer").select_option(label="World")
+    panel.get_by_label("Type").fill("preference")
+    panel.get_by_label("Holds from").fill("2026-01-02T03:04:05")
+    panel.get_by_label("Holds until").fill("2026-06-07T08:09:10")
+    panel.get_by_label("Verified").check()
+    panel.get_by_role("button", name="Save").click()
+    expect(page.locator("#toasts")).to_contain_text("Saved")
+    entity = stored(other, "decision", "queue")
+    assert (entity.layer, entity.type, entity.verified) == ("core", "preference", True)
+    held = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(2026, 6, 7, 8, 9, 10, tzinfo=UTC)
+    assert (entity.valid_from_unix_ms, entity.valid_to_unix_ms) == tuple(int(at.timestamp()) * 1000 for at in held)
+    assert (entity.body_json, entity.tags, entity.certainty) == (before.body_json, before.tags, before.certainty)
+    panel.get_by_role("button", name="Edit").click()
+    expect(panel.get_by_label("Layer")).to_have_value("core")
+    expect(panel.get_by_label("Holds from")).to_have_value("2026-01-02T03:04:05")
+    expect(panel.get_by_label("Verified")).to_be_checked()
+    panel.get_by_label("Holds until").fill("")
+    panel.get_by_label("Verified").uncheck()
+    panel.get_by_role("button", name="Save").click()
+    expect(panel.get_by_text("to open")).to_be_visible()
+    entity = stored(other, "decision", "queue")
+    assert (entity.valid_to_unix_ms, entity.verified) == (None, False)
 
 
 def test_a_forgotten_memory_comes_back_with_undo(edited: WebServer, visitor: Visitor, other: Memory) -> None:
@@ -189,3 +221,30 @@ def test_a_contradiction_is_found_and_settled_by_keeping_one_side(
     expect(conflicts.locator(".pair-box")).to_have_count(0)
     assert stored(other, "fact", "port-staging").status != "active"
     assert stored(other, "fact", "port").status == "active"
+
+
+def test_two_memories_that_contradict_each_other_are_merged_and_parted_again(
+    edited: WebServer, visitor: Visitor, other: Memory
+) -> None:
+    page = visitor.visit(edited, "/maintenance")
+    conflicts = page.get_by_role("region", name="Conflicts")
+    conflicts.get_by_label("Category").select_option("fact")
+    conflicts.get_by_role("button", name="Find conflicts").click()
+    former = {key: text_of(other, "fact", key) for key in ("port", "port-staging")}
+    conflicts.locator(".pair-box").first.get_by_role("button", name="Merge…").click()
+    dialog = page.get_by_role("dialog")
+    for text in former.values():
+        assert text in dialog.get_by_label("Merged text").input_value()
+    dialog.get_by_label("Merged text").fill("The port is 5433, on staging as everywhere.")
+    dialog.get_by_role("button", name="Merge", exact=True).click()
+    expect(dialog).to_have_count(0)
+    expect(conflicts.locator(".pair-box")).to_have_count(0)
+    status = {key: stored(other, "fact", key).status for key in former}
+    (kept,) = [key for key, state in status.items() if state == "active"]
+    assert text_of(other, "fact", kept) == "The port is 5433, on staging as everywhere."
+    event = other.timeline(limit=1).items[0]
+    assert event.agent_id == "dashboard"
+    page.locator("#toasts").get_by_role("button", name="Undo").click()
+    expect(page.locator("#toasts")).to_contain_text("Undone")
+    assert {key: text_of(other, "fact", key) for key in former} == former
+    assert {stored(other, "fact", key).status for key in former} == {"active"}
