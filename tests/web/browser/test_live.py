@@ -75,10 +75,13 @@ def test_a_text_that_is_being_edited_stays_as_it_is(edited: WebServer, visitor: 
     expect(page.get_by_label("Text", exact=True)).to_have_value("Half a thought")
 
 
-def test_new_events_are_announced_on_the_timeline(edited: WebServer, visitor: Visitor, other: Memory) -> None:
+def test_new_events_and_memories_are_announced_on_the_timeline(edited: WebServer, visitor: Visitor, other: Memory) -> None:
     page = visitor.visit(edited, "/timeline")
     expect(page.locator(".live")).to_have_text("Live")
     expect(page.locator(".event").first).to_be_visible()
     other.journal("observation", evaluated={"load": "high"})
-    page.get_by_role("button", name="New events").click()
+    page.get_by_role("button", name="New · show").click()
     expect(page.locator(".event").first).to_contain_text("high")
+    other.remember("note", "newest", {"content": "Just in"})
+    page.get_by_role("button", name="New · show").click()
+    expect(page.locator(".event").first).to_contain_text("Just in")

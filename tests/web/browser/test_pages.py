@@ -121,7 +121,7 @@ def test_an_empty_store_says_what_to_do(serve: Serve, visitor: Visitor, tmp_path
         ("/memories", "Nothing is remembered here yet"),
         ("/search", "Ask in your own words"),
         ("/graph", "No memory to draw yet"),
-        ("/timeline", "No event yet"),
+        ("/timeline", "Nothing here yet"),
         ("/time", "Nothing was known then"),
         ("/state", "No state is kept"),
         ("/maintenance", "Nothing to compare yet"),

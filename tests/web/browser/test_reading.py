@@ -100,6 +100,22 @@ def test_the_timeline_shows_what_happened_and_that_the_record_is_whole(shown: We
     expect(event).to_contain_text("PostgreSQL")
 
 
+def test_the_timeline_shows_when_memories_changed_among_the_events(shown: WebServer, visitor: Visitor) -> None:
+    page = visitor.visit(shown, "/timeline")
+    expect(page.locator(".event .badge", has_text="remembered").first).to_be_visible()
+    expect(page.locator(".event .badge", has_text="decision").first).to_be_visible()
+    times = page.locator(".event time").evaluate_all("all => all.map(one => one.dateTime)")
+    assert times == sorted(times, reverse=True)
+    page.get_by_label("Show").select_option(label="Memories")
+    expect(page.locator(".event .badge", has_text="observation")).to_have_count(0)
+    changed = page.locator(".event", has=page.get_by_role("link", name="database", exact=True))
+    expect(changed).to_have_count(1)
+    expect(changed.locator(".badge").first).to_have_text("changed")
+    page.get_by_label("Show").select_option(label="Events")
+    expect(page.locator(".event .badge", has_text="remembered")).to_have_count(0)
+    expect(page).to_have_url(re.compile("show=events"))
+
+
 def test_the_time_machine_shows_what_was_believed_then(shown: WebServer, visitor: Visitor) -> None:
     page = visitor.visit(shown, "/time?category=decision")
     database = page.locator(".line", has=page.get_by_role("link", name="database", exact=True))

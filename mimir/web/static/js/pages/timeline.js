@@ -3,13 +3,14 @@
 import { get, session } from "../api.js";
 import { tree } from "../body.js";
 import { bones, empty, failure, field, filterBox, h, paused, select, show } from "../dom.js";
-import { category, opener } from "../entity.js";
-import { clock, day, plural, readBody, whole, workspaceName } from "../format.js";
+import { category, marks, opener } from "../entity.js";
+import { clock, day, plural, readBody, summary, whole, workspaceName } from "../format.js";
 import { change, parameters, workspace } from "../router.js";
 
 const PAGE = 60;
 const PARTS = [["evaluated_json", "Considered"], ["acted_json", "Done"], ["forward_json", "Next"]];
-const ASKED = ["type", "category", "q"];
+const ASKED = ["show", "type", "category", "q"];
+const SHOWN = [["", "Events and memories"], ["events", "Events"], ["memories", "Memories"]];
 
 /** Fill the page. */
 export function mount(root) {
@@ -18,7 +19,7 @@ export function mount(root) {
   const hint = h("div.changed", { role: "status" });
   const days = h("div.days");
   const foot = h("div", { role: "status" });
-  let before = null;
+  let sources = [];
   let last = null;
   let newest = 0;
   let applied = null;
@@ -31,6 +32,7 @@ export function mount(root) {
     root,
     h("header.page-head", null, h("h1", null, "Timeline"), mark),
     filterBox(
+      field("Show", select(SHOWN, query.get("show") ?? "", set("show"))),
       field("Kind of event", text("type", "any")),
       field("Category", select([["", "All"], ...(session.categories ?? []).map((name) => [name, name])], query.get("category") ?? "", set("category"))),
       field("Words", text("q", "any")),
@@ -49,23 +51,23 @@ export function mount(root) {
   async function load(fresh) {
     const mine = ++turn;
     if (fresh) {
-      before = null;
+      sources = wanted();
       last = null;
       show(days, bones(8));
       show(foot);
     }
     try {
-      const asked = Object.fromEntries(ASKED.map((name) => [name, parameters().get(name)]));
-      const page = await get("/api/journal", { limit: PAGE, before, workspace: workspace(), ...asked });
+      const entries = await merged(sources, PAGE);
       if (mine !== turn) return;
       if (fresh) show(days);
-      newest = Math.max(newest, page.items[0]?.sequence ?? 0);
-      for (const event of page.items) put(event);
-      before = page.next ?? null;
+      for (const one of entries) {
+        newest = Math.max(newest, one.sequence ?? 0);
+        put(one);
+      }
       show(
         foot,
-        !days.children.length && empty("No event yet", "Decisions, actions and what programs note in the journal appear here."),
-        before !== null && h("div.row.centred", null, h("button", { type: "button", onclick: () => load(false) }, "Earlier events")),
+        !days.children.length && empty("Nothing here yet", "What is remembered and changed, and what programs note in the journal, appears here."),
+        sources.some((one) => !one.done) && h("div.row.centred", null, h("button", { type: "button", onclick: ({ target }) => ((target.disabled = true), load(false)) }, "Earlier")),
       );
     } catch (error) {
       if (mine !== turn) return;
@@ -74,19 +76,19 @@ export function mount(root) {
     }
   }
 
-  function put(event) {
-    const date = day(event.created_at_unix_ms);
+  function put({ at, item }) {
+    const date = day(at);
     if (last?.date !== date) {
       last = { date, list: h("ol.events") };
       days.append(h("section", { "aria-label": date }, h("h2.day", null, date), last.list));
     }
-    last.list.append(entry(event));
+    last.list.append(item());
   }
 
   function update() {
-    const wanted = JSON.stringify(ASKED.map((name) => parameters().get(name)));
-    if (wanted === applied) return;
-    applied = wanted;
+    const asked = JSON.stringify(ASKED.map((name) => parameters().get(name)));
+    if (asked === applied) return;
+    applied = asked;
     load(true);
   }
 
@@ -94,13 +96,62 @@ export function mount(root) {
   update();
   return {
     update,
-    changed: ({ own, journal }) => {
+    changed: ({ own, journal, entities }) => {
       if (own) return load(true);
-      if (journal <= newest) return null;
-      return show(hint, h("button.primary", { type: "button", onclick: () => (show(hint), load(true), verify()) }, "New events · show"));
+      const shown = sources.some((one) => (one.memories ? entities === null || entities.length : journal > newest));
+      if (!shown) return null;
+      return show(hint, h("button.primary", { type: "button", onclick: () => (show(hint), load(true), verify()) }, "New · show"));
     },
     leave: () => (turn += 1),
   };
+}
+
+/** Return what is to be shown: the journal, the memories by their last change, or both. Only events have a kind and words. */
+function wanted() {
+  const asked = Object.fromEntries(ASKED.map((name) => [name, parameters().get(name)]));
+  const common = { limit: PAGE, workspace: workspace(), category: asked.category };
+  const events = source("/api/journal", "before", { ...common, type: asked.type, q: asked.q }, (event) => ({
+    at: event.created_at_unix_ms,
+    sequence: event.sequence,
+    item: () => entry(event),
+  }));
+  const memories = source("/api/entities", "after", { ...common, sort: "changed", archived: "true" }, (entity) => ({
+    at: entity.recorded_at_unix_ms,
+    item: () => memory(entity),
+  }));
+  memories.memories = true;
+  if (asked.show === "memories") return [memories];
+  return asked.show === "events" || asked.type || asked.q ? [events] : [events, memories];
+}
+
+function source(path, cursor, asked, read) {
+  const one = { held: [], next: null, done: false };
+  one.fill = async () => {
+    if (one.held.length || one.done) return;
+    const page = await get(path, { ...asked, [cursor]: one.next });
+    one.held = page.items.map(read);
+    one.next = page.next ?? null;
+    one.last = one.next === null;
+    one.done = one.last && !one.held.length;
+  };
+  one.take = () => {
+    const taken = one.held.shift();
+    one.done = one.last && !one.held.length;
+    return taken;
+  };
+  return one;
+}
+
+/** Take the newest of what several sources hold, each of which is newest first. */
+async function merged(sources, most) {
+  const taken = [];
+  while (taken.length < most) {
+    await Promise.all(sources.map((one) => one.fill()));
+    const holding = sources.filter((one) => one.held.length);
+    if (!holding.length) break;
+    taken.push(holding.reduce((first, one) => (one.held[0].at > first.held[0].at ? one : first)).take());
+  }
+  return taken;
 }
 
 function chain(found, again) {
@@ -134,6 +185,30 @@ function entry(event) {
       ),
       said && h("p.quiet.clip", null, said),
       parts.length ? h("details", null, h("summary.small", null, "Details"), h("div.stack", null, parts.map(([label, value]) => h("section", null, h("h3.small.quiet", null, label), tree(value))))) : null,
+    ),
+  );
+}
+
+function memory(entity) {
+  const done = entity.recorded_at_unix_ms > entity.created_at_unix_ms ? "changed" : "remembered";
+  return h(
+    "li.event",
+    null,
+    h("time.number.quiet", { datetime: new Date(entity.recorded_at_unix_ms).toISOString() }, clock(entity.recorded_at_unix_ms)),
+    h(
+      "div.stack.tight",
+      null,
+      h(
+        "div.row",
+        null,
+        h("span.badge", null, done),
+        opener(entity),
+        category(entity.category),
+        marks(entity),
+        h("span.grow"),
+        h("span.quiet.small", null, [entity.agent_id, entity.workspace_hash && workspaceName(entity.workspace_hash)].filter(Boolean).join(" · ")),
+      ),
+      h("p.quiet.clip", null, summary(entity.body_json)),
     ),
   );
 }
