@@ -33,8 +33,8 @@ def text_of(memory: Memory, category: str, key: str) -> str:
     return content
 
 
-def opened(visitor: Visitor, server: WebServer, memory: Memory, category: str, key: str, **options: str) -> Page:
-    page = visitor.visit(server, f"/memories?id={stored(memory, category, key).id}", **options)
+def opened(visitor: Visitor, server: WebServer, memory: Memory, category: str, key: str) -> Page:
+    page = visitor.visit(server, f"/memories?id={stored(memory, category, key).id}", timezone_id="UTC")
     page.locator("#panel").get_by_role("heading", name=key, exact=True).wait_for()
     return page
 
@@ -63,7 +63,7 @@ def test_an_edited_text_is_versioned_and_journaled_as_the_dashboard(
 def test_layer_type_validity_and_verification_are_edited_and_stay_in_the_form(
     edited: WebServer, visitor: Visitor, other: Memory
 ) -> None:
-    page = opened(visitor, edited, other, "decision", "queue", timezone_id="UTC")
+    page = opened(visitor, edited, other, "decision", "queue")
     panel = page.locator("#panel")
     before = stored(other, "decision", "queue")
     panel.get_by_role("button", name="Edit").click()

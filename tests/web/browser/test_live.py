@@ -75,7 +75,9 @@ def test_a_text_that_is_being_edited_stays_as_it_is(edited: WebServer, visitor: 
     expect(page.get_by_label("Text", exact=True)).to_have_value("Half a thought")
 
 
-def test_new_events_and_memories_are_announced_on_the_timeline(edited: WebServer, visitor: Visitor, other: Memory) -> None:
+def test_new_events_and_memories_are_announced_on_the_timeline(
+    edited: WebServer, visitor: Visitor, other: Memory
+) -> None:
     page = visitor.visit(edited, "/timeline")
     expect(page.locator(".live")).to_have_text("Live")
     expect(page.locator(".event").first).to_be_visible()
