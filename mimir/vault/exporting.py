@@ -45,8 +45,7 @@ _BATCH: Final = 1_000
 class Written(msgspec.Struct):
     """What an export has done: how many notes were made, changed and put aside, and how many were left as they are.
 
-    `edited` counts notes that were changed in the vault, `conflicts` those whose memory was changed too; `categories`
-    are those in which notes came or went.
+    `edited` counts notes that were changed in the vault, `conflicts` those whose memory was changed too.
     """
 
     created: int = 0
@@ -55,7 +54,6 @@ class Written(msgspec.Struct):
     edited: int = 0
     conflicts: int = 0
     errors: list[str] = msgspec.field(default_factory=list)
-    categories: set[str] = msgspec.field(default_factory=set)
 
 
 class _Outgoing(NamedTuple):
@@ -225,13 +223,9 @@ class _Export:
         """Write a note unless it says the same, or was edited since it was written."""
         path, entity_id = outgoing.path, outgoing.stored.entity.id
         seen, known = look(self._folder, path), self._ledger.get(path)
-        if entity_id in self._ledger.doubted:
-            # It may have moved since it was listed.
-            self._done.categories.add(outgoing.stored.entity.category)
         if seen is None:
             self._write(outgoing)
             self._done.created += 1
-            self._done.categories.add(outgoing.stored.entity.category)
             return
         whole = os.path.join(self._folder, path)
         text = decode(whole, read_bytes(whole, self._engine.settings.max_ingest_bytes, follow=False))
@@ -279,8 +273,6 @@ class _Export:
                 if look(self._folder, path) is not None:
                     put_aside(self._folder, path)
                     self._done.removed += 1
-                if stored is not None:
-                    self._done.categories.add(stored.entity.category)
                 self._ledger.remove(path)
             except (OSError, InvalidInput) as error:
                 self._done.errors.append(f"{path}: {reason_of(error)}")

@@ -126,12 +126,9 @@ class _Import:
             ids = {entity_id: path for entity_id, path in self._ledger.paths.items() if path in same}
             same = {ids[entity_id] for entity_id in self._live(list(ids))}
         return sorted(
-            (path for path in self._files if path not in same), key=lambda path: (not self._is_memory(path), path)
+            (path for path in self._files if path not in same),
+            key=lambda path: (not self._ledger.is_memory(path), path),
         )
-
-    def _is_memory(self, path: str) -> bool:
-        known = self._ledger.get(path)
-        return known is not None and bool(known.entity_id)
 
     def _live(self, ids: Sequence[str]) -> set[str]:
         everything = Filter(include_archived=True, every_caller=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from mimir.documents import decode, read_bytes
@@ -17,6 +17,7 @@ from mimir.rules.wiki import link_name
 from mimir.vault.files import Seen
 
 _HEADER: Final = ""
+_LISTED: Final = "/"
 _SAVED_AT_ONCE: Final = 500
 _DIGITS: Final = 12
 _REST: Final = (
@@ -67,6 +68,8 @@ class Ledger:
     """The notes of one vault by their path in it.
 
     `paths` are those of memories, by id; `doubted` are the ids of memories whose notes the next export has to look at.
+    `header` says up to where all memories have notes, `listed` up to which header overviews name all notes; `unlisted`
+    are the ids of memories whose notes came, went or moved since.
     """
 
     def __init__(self, engine: Engine, folder: str) -> None:
@@ -75,8 +78,10 @@ class Ledger:
         self._rows = engine.store.positions(self._connector)
         self._changed: dict[str, str | None] = {}
         self.header = self._rows.pop(_HEADER, "")
+        self.listed = self._rows.pop(_LISTED, "")
         self.paths: dict[str, str] = {}
         self.doubted: set[str] = set()
+        self.unlisted: set[str] = set()
         for path, row in self._rows.items():
             _, changed_ns, *_, entity_id = row.split(" ", _BEFORE_ID)
             if entity_id:
@@ -88,6 +93,10 @@ class Ledger:
         """Tell whether a file is known."""
         return path in self._rows
 
+    def __iter__(self) -> Iterator[str]:
+        """Return the paths of the files that are known."""
+        return iter(self._rows)
+
     def __len__(self) -> int:
         """Return how many files are known."""
         return len(self._rows)
@@ -96,6 +105,10 @@ class Ledger:
         """Return what is known of a file."""
         row = self._rows.get(path)
         return None if row is None else _read_row(row)
+
+    def is_memory(self, path: str) -> bool:
+        """Tell whether a file is known as the note of a memory."""
+        return path in self._rows and not self._rows[path].endswith(" ")
 
     def is_same(self, path: str, seen: Seen | None) -> bool:
         """Tell whether a file is like it was when it was known last."""
@@ -115,6 +128,8 @@ class Ledger:
         if self._rows.get(path) != row:
             self._rows[path] = self._changed[path] = row
         if known.entity_id:
+            if former != path:
+                self.unlisted.add(known.entity_id)
             self.paths[known.entity_id] = path
         if known.seen.changed_ns == _DOUBTED_NS:
             self.doubted.add(known.entity_id)
@@ -144,6 +159,7 @@ class Ledger:
             entity_id = _read_row(row).entity_id
             if self.paths.get(entity_id) == path:
                 del self.paths[entity_id]
+                self.unlisted.add(entity_id)
                 self.doubted.discard(entity_id)
 
     def name_of(self, entity_id: str) -> str:
@@ -151,10 +167,15 @@ class Ledger:
         path = self.paths.get(entity_id)
         return note_name(entity_id) if path is None else path.removesuffix(ENDING)
 
-    def save(self, header: str | None = None) -> None:
-        """Keep in the store what was noted; ``header`` says up to where all is."""
+    def save(self, header: str | None = None, *, listed: bool = False) -> None:
+        """Keep in the store what was noted; ``header`` says up to where all is, ``listed`` that overviews are too."""
         if header is not None and header != self.header:
             self.header = self._changed[_HEADER] = header
+        if listed:
+            self.unlisted.clear()
+        now_listed = self.header if listed else "" if self.unlisted else self.listed
+        if now_listed != self.listed:
+            self.listed = self._changed[_LISTED] = now_listed
         if self._changed:
             with self._engine.writing() as now:
                 self._engine.store.set_positions(self._connector, self._changed, now)

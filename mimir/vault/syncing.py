@@ -14,7 +14,7 @@ from mimir.vault.exporting import export_notes
 from mimir.vault.importing import import_notes
 from mimir.vault.ledger import Ledger
 from mimir.vault.linking import Taken
-from mimir.vault.listing import write_listings
+from mimir.vault.listing import are_complete, write_listings
 
 
 class Synced(Struct, frozen=True, kw_only=True):
@@ -78,21 +78,18 @@ class Sync:
         if self._two_way and (len(self._ledger) or os.path.isdir(self._folder)):
             taken = import_notes(self._engine, self._folder, self._ledger, self._workspace_hash, two_way=True)
         counter = self._engine.store.change_counter()
-        # An import has just looked: where every note was as it is known, there is nothing else to see.
-        look_at_all = (first and not self._two_way) or bool(
-            taken.created or taken.updated or taken.archived or taken.conflicts or taken.emptied or taken.errors
-        )
+        # An import has just looked; what it took in has changed in the store, or is known to be the same.
+        look_at_all = (first and not self._two_way) or bool(taken.conflicts or taken.emptied or taken.errors)
+        listed = not first or are_complete(self._folder, self._ledger)
         written = export_notes(
             self._engine, self._folder, self._ledger, self._workspace_hash, self._layout, look_at_all=look_at_all
         )
         filter_ = Filter(
             workspace_hash=self._workspace_hash, include_archived=True, caller=self._engine.settings.agent_id
         )
-        categories = written.categories
-        if first:
-            categories = {category for _, category, _ in self._engine.store.count_by_scope(filter_)}
+        categories = self._unlisted() if listed else None
         errors = write_listings(self._engine, self._folder, self._ledger, categories, filter_, self._layout)
-        self._ledger.save()
+        self._ledger.save(listed=not errors)
         self._counter = counter
         return Synced(
             files_created=written.created,
@@ -108,3 +105,9 @@ class Sync:
             vault_dir=self._folder,
             completed_at_unix_ms=self._engine.clock.now_ms(),
         )
+
+    def _unlisted(self) -> set[str] | None:
+        """Return the categories whose overviews do not name the notes there are, or None when it may be any."""
+        found = [self._engine.store.get(entity_id) for entity_id in self._ledger.unlisted]
+        # Nobody knows any more in which category an erased memory was.
+        return None if None in found else {stored.entity.category for stored in found if stored is not None}

@@ -92,7 +92,7 @@ def test_a_vault_in_step_is_neither_read_nor_written(
 ) -> None:
     with counted(many, vault, monkeypatch) as work:
         assert once(many, vault, two_way=two_way).is_empty
-    assert sorted(work.read) == ["Index/c.md", "Index/d.md"]
+    assert work.read == []
     assert work.written == []
     assert len(work.statements) < MOST_STATEMENTS
 
@@ -105,7 +105,7 @@ def test_of_many_notes_only_that_of_a_changed_memory_is_read_and_written(
     many.remember("c", "k6", {"content": "changed"})
     with counted(many, vault, monkeypatch) as work:
         assert once(many, vault, two_way=two_way).files_updated == 1
-    assert [path for path in work.read if not path.startswith("Index/")] == [changed]
+    assert work.read == [changed]
     assert work.written == [changed]
     assert len(work.statements) < MOST_STATEMENTS
 
@@ -198,3 +198,57 @@ def test_a_note_that_moves_between_two_rounds_has_its_new_name_wherever_it_is_na
     sync.round()
     for name in ("Index/d.md", note(memory, vault, "a").name):
         assert "[[Moved|b]]" in (vault / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_an_overview_no_longer_names_what_was_erased(memory: Memory, vault: Path, *, watched: bool) -> None:
+    for category, key in (("c", "a"), ("c", "b"), ("d", "only")):
+        memory.remember(category, key, {"content": f"text of {key}"})
+    sync = Sync(memory, str(vault))
+    sync.round()
+    (vault / "Index" / "mine.md").write_text("What I keep here.", encoding="utf-8")
+    for category, key in (("c", "b"), ("d", "only")):
+        memory.forget(category, key)
+    memory.purge()
+    assert (sync if watched else Sync(memory, str(vault))).round().errors == ()
+    assert [path.name for path in sorted((vault / "Index").iterdir())] == ["c.md", "mine.md"]
+    assert "|b]]" not in (vault / "Index" / "c.md").read_text(encoding="utf-8")
+
+
+def test_an_overview_of_a_watched_vault_follows_the_notes_that_come_and_go(memory: Memory, vault: Path) -> None:
+    for number in range(3):
+        memory.remember("c", f"k{number}", {"content": f"text {number}"})
+    sync = Sync(memory, str(vault), two_way=True)
+    sync.round()
+    (vault / "New.md").write_text("Seen by hand.", encoding="utf-8")
+    note(memory, vault, "k1").unlink()
+    sync.round()
+    assert "[[New|New]]" in (vault / "Index" / "general.md").read_text(encoding="utf-8")
+    assert "|k1]]" not in (vault / "Index" / "c.md").read_text(encoding="utf-8")
+
+
+def test_an_overview_names_a_note_that_an_import_took_in_before(memory: Memory, vault: Path) -> None:
+    memory.remember("c", "a", {"content": "first"})
+    once(memory, vault)
+    (vault / "New.md").write_text("Seen by hand.", encoding="utf-8")
+    memory.vault_import(str(vault))
+    once(memory, vault)
+    assert "[[New|New]]" in (vault / "Index" / "general.md").read_text(encoding="utf-8")
+
+
+def test_overviews_are_brought_up_after_an_export_an_edit_or_a_loss(memory: Memory, vault: Path) -> None:
+    overview = vault / "Index" / "c.md"
+    memory.remember("c", "a", {"content": "first"})
+    once(memory, vault)
+    memory.remember("c", "b", {"content": "second"})
+    memory.vault_export(str(vault))
+    once(memory, vault)
+    whole = overview.read_text(encoding="utf-8")
+    assert "|a]]" in whole
+    assert "|b]]" in whole
+    overview.write_text(whole.replace("|b]]", "|c]]"), encoding="utf-8")
+    once(memory, vault)
+    assert overview.read_text(encoding="utf-8") == whole
+    overview.unlink()
+    once(memory, vault)
+    assert overview.read_text(encoding="utf-8") == whole
