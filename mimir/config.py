@@ -17,6 +17,8 @@ MAXIMUM_KEY_BYTES: Final = 1_024
 MAXIMUM_TAGS_BYTES: Final = 65_536
 MAXIMUM_BODY_BYTES: Final = 4 * 1024 * 1024
 MAXIMUM_BODY_DEPTH: Final = 100
+_LONGEST_SECS: Final = 31_536_000
+"""A year; a system refuses to wait for times that are far longer."""
 
 
 class Option(NamedTuple):
@@ -103,6 +105,7 @@ OPTIONS: Final = (
         30,
         "How long one batch of texts may take there, in seconds.",
         "MIMIR_EMBEDDING_TIMEOUT_SECS",
+        most=_LONGEST_SECS,
     ),
     Option("agent_id", str, "", "Who the caller is, for private memories.", "MIMIR_AGENT_ID"),
     Option(
@@ -144,6 +147,7 @@ OPTIONS: Final = (
         30_000,
         "How long a write waits for another process before it fails as busy, in milliseconds.",
         "MIMIR_BUSY_TIMEOUT_MS",
+        most=1000 * _LONGEST_SECS,
     ),
     Option(
         "log_level",
@@ -169,7 +173,14 @@ OPTIONS: Final = (
         "Its key, if it asks for one; better in the environment, since flags can be seen by other users.",
         "MIMIR_LLM_API_KEY",
     ),
-    Option("llm_timeout_secs", int, 30, "How long its answer may take, in seconds.", "MIMIR_LLM_TIMEOUT_SECS"),
+    Option(
+        "llm_timeout_secs",
+        int,
+        30,
+        "How long its answer may take, in seconds.",
+        "MIMIR_LLM_TIMEOUT_SECS",
+        most=_LONGEST_SECS,
+    ),
     Option("connectors_config", str, "", "YAML file that says what ingest reads.", "MIMIR_CONNECTORS_CONFIG"),
     Option(
         "max_ingest_bytes",
@@ -184,6 +195,7 @@ OPTIONS: Final = (
         2,
         "How often obsidian-sync --watch looks for changes, in seconds.",
         "MIMIR_SYNC_INTERVAL_SECS",
+        most=_LONGEST_SECS,
     ),
     Option("offline", bool, False, "Reach for no network, whatever else is set.", "MIMIR_OFFLINE"),
     Option(

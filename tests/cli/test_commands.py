@@ -107,6 +107,19 @@ def told(story: Story, db: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return db
 
 
+@pytest.mark.parametrize(
+    "variable",
+    ["MIMIR_EMBEDDING_TIMEOUT_SECS", "MIMIR_BUSY_TIMEOUT_MS", "MIMIR_LLM_TIMEOUT_SECS", "MIMIR_SYNC_INTERVAL_SECS"],
+)
+def test_a_time_longer_than_any_system_can_wait_is_refused(
+    mimir: RunMimir, db: str, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, str(2**63 - 1))
+    ran = mimir("stats", "--db", db)
+    assert ran.status == 2
+    assert f"{variable}: {2**63 - 1} is above" in ran.err
+
+
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_the_example_in_the_help_of_each_operation_runs(mimir: RunMimir, told: str, name: str) -> None:
     ran = mimir(*example_of(mimir, name), "--db", told)
