@@ -9,7 +9,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +251,7 @@ def layers_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def sizing_table(report: dict[str, Any]) -> str:
+def sizing_table(rows: Iterable[dict[str, Any]]) -> str:
     """Return what a store of each measured size takes, and how fast it answers: median and 99th percentile."""
     columns: dict[str, Callable[[dict[str, Any]], str]] = {
         "file with vectors": lambda row: f"{row['MB']:.0f} MB",
@@ -261,7 +261,7 @@ def sizing_table(report: dict[str, Any]) -> str:
         "recall hybrid, selective": lambda row: f"{row['p50 ms']:.0f} / {row['p99 ms']:.0f} ms",
         "recall hybrid, common": lambda row: f"{row['p50 ms']:.0f} / {row['p99 ms']:.0f} ms",
     }
-    measured = {(row["size"], row["what"]): row for row in report["rows"] if row.get("door") in {None, "stdio"}}
+    measured = {(row["size"], row["what"]): row for row in rows if row.get("door") in {None, "stdio"}}
     lines = ["| Memories | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for size in dict.fromkeys(size for size, _ in measured):
         cells = [shown(measured[size, what]) for what, shown in columns.items()]
@@ -307,7 +307,10 @@ def generated_files() -> dict[Path, str]:
     readme_text = with_block(readme.read_text(encoding="utf-8"), "tools", tool_table(catalogue))
     blocks = {
         "concepts": ("layers", layers_table()),
-        "operations": ("sizing", sizing_table(_result("scale-synthetic"))),
+        "operations": (
+            "sizing",
+            sizing_table(row for name in ("scale-synthetic", "scale-million") for row in _result(name)["rows"]),
+        ),
         "reliability": ("reliability", reliability_tables(_result("reliability"))),
     }
     return {

@@ -522,7 +522,7 @@ PROMISES: Final[dict[str, tuple[Promise, ...]]] = {
                 "test_stress_runs_through_and_compares_with_an_earlier_result",
                 "test_startup_runs_through",
             ),
-            ("scale-synthetic", "stress", "startup", "peers"),
+            ("scale-synthetic", "scale-million", "stress", "startup", "peers"),
         ),
     ),
 }
