@@ -10,6 +10,7 @@ import pytest
 
 from mimir import Memory
 from mimir.store.sqlite import schema
+from mimir.store.sqlite.entities import UPDATE_LAYER
 from tests.conftest import OpenMemory
 from tests.doubles import FixedClock
 
@@ -102,3 +103,25 @@ def test_a_store_from_before_the_counter_is_given_one(open_memory: OpenMemory, d
     assert again.store.changed_since(0) == (1,)
     with closing(sqlite3.connect(db)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone()[0] == len(schema.MIGRATIONS)
+
+
+def test_fading_and_use_look_at_no_trigger_and_move_nothing_that_is_counted(pair: Memory, clock: FixedClock) -> None:
+    connection = pair.store.database.connection  # type: ignore[attr-defined]  # that of SQLite
+    written: list[str] = []
+
+    def running(_cursor: object, sql: str, _bindings: object) -> bool:
+        written.extend([sql] if sql.startswith("UPDATE entities") and sql != UPDATE_LAYER else [])
+        return True
+
+    connection.exec_trace = running
+    clock.advance(3_600_000)
+    pair.decay()
+    pair.recall("first", mode="fts5")
+    pair.flush_uses()
+    connection.exec_trace = None
+    assert len(set(written)) == 2
+    counted = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'entities_facets'").get
+    for sql in written:
+        steps = connection.execute(f"EXPLAIN {sql}", (None,) * sql.count("?")).fetchall()
+        assert "Program" not in {step[1] for step in steps}
+        assert counted not in {step[3] for step in steps if step[1] == "OpenWrite"}

@@ -30,6 +30,9 @@ _E_BODY: Final = ", ".join(f"e.{name}" for name in BODY_COLUMNS)
 _MARKS: Final = ", ".join("?" * len(COLUMNS))
 _INSERT: Final = f"INSERT INTO entities ({_NAMES}) VALUES ({_MARKS})"
 _INSERT_NEW: Final = f"INSERT OR IGNORE INTO entities (number, {_NAMES}) VALUES (?, {_MARKS})"
+UPDATE_LAYER: Final = "UPDATE entities SET layer = ? WHERE number = ? AND layer <> ?"
+"""Most writes of a layer change nothing; naming the column in others would move entries of its index all the same."""
+
 _UPDATE: Final = f"UPDATE entities SET ({_NAMES}) = ({_MARKS}) WHERE number = ?"
 _INSERT_VERSION: Final = f"""
 INSERT INTO versions (entity, {_NAMES}, version_id, links, invalidated_at_unix_ms, superseded_by, amended)
@@ -237,16 +240,10 @@ class EntityRows(PassageRows, LinkRows):
     def update_use(self, number: int, entity: Entity) -> None:
         """Write only what the use of an entity changes: count, time, strength and layer."""
         self.database.execute(
-            "UPDATE entities SET retrieval_count = ?, last_accessed_unix_ms = ?, decay_score = ?, layer = ?"
-            " WHERE number = ?",
-            (
-                entity.retrieval_count,
-                entity.last_accessed_unix_ms,
-                entity.decay_score,
-                entity.layer,
-                number,
-            ),
+            "UPDATE entities SET retrieval_count = ?, last_accessed_unix_ms = ?, decay_score = ? WHERE number = ?",
+            (entity.retrieval_count, entity.last_accessed_unix_ms, entity.decay_score, number),
         )
+        self.database.execute(UPDATE_LAYER, (entity.layer, number, entity.layer))
 
     def add_version(self, stored: Stored, version: Version) -> int:
         """Append a closed version of an entity and return the version's number."""

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from mimir.model import Entity, Filter, Passage
 from mimir.rules.layers import Trace
 from mimir.store.sqlite.connection import Database
+from mimir.store.sqlite.entities import UPDATE_LAYER
 from mimir.store.sqlite.filters import conditions
 from mimir.store.sqlite.text import index_rows, table_for
 
-_UPDATE = "UPDATE entities SET decay_score = ?, layer = ?, fading_from_unix_ms = ?"
-_ARCHIVE = ", archived = 1, last_accessed_unix_ms = ?, archive_reason = ?, archived_at_unix_ms = ?"
+_UPDATE = "UPDATE entities SET decay_score = ?, fading_from_unix_ms = ?"
+_ARCHIVE = ", layer = ?, archived = 1, last_accessed_unix_ms = ?, archive_reason = ?, archived_at_unix_ms = ?"
 
 
 class LifecycleRows:
@@ -37,10 +38,11 @@ class LifecycleRows:
 
     def write_traces(self, traces: Iterable[Trace]) -> None:
         """Write strength and layer of entities, and from when they fade."""
+        written = list(traces)
         self.database.execute_many(
-            _UPDATE + " WHERE number = ?",
-            ((one.strength, one.layer, one.fading_from_ms, one.number) for one in traces),
+            _UPDATE + " WHERE number = ?", ((one.strength, one.fading_from_ms, one.number) for one in written)
         )
+        self.database.execute_many(UPDATE_LAYER, ((one.layer, one.number, one.layer) for one in written))
 
     def archive_traces(self, traces: Iterable[Trace], now_ms: int) -> None:
         """Write strength and layer of entities and archive them, each for its reason; their text is left to move."""
@@ -48,7 +50,7 @@ class LifecycleRows:
         self.database.execute_many(
             _UPDATE + _ARCHIVE + " WHERE number = ?",
             (
-                (one.strength, one.layer, one.fading_from_ms, one.last_accessed_ms, one.reason, now_ms, one.number)
+                (one.strength, one.fading_from_ms, one.layer, one.last_accessed_ms, one.reason, now_ms, one.number)
                 for one in leaving
             ),
         )

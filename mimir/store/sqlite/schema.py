@@ -259,10 +259,19 @@ CREATE INDEX IF NOT EXISTS entities_facets ON entities(
 );
 """
 
+_V4: Final = f"""
+-- What fading and use write is not shown: a trigger on all columns compared each row with itself for nothing.
+DROP TRIGGER entity_changed;
+CREATE TRIGGER entity_changed AFTER UPDATE OF {_SHOWN.replace("{0}.", "").strip()} ON entities
+WHEN ({_SHOWN.format("NEW")}) IS NOT ({_SHOWN.format("OLD")})
+{_NOTE_CHANGE.format("NEW.number")};
+"""
+
 MIGRATIONS: Final[tuple[Callable[[apsw.Connection], None], ...]] = (
     lambda connection: _run(connection, _V1),
     lambda connection: _run(connection, _V2),
     lambda connection: _run(connection, _V3),
+    lambda connection: _run(connection, _V4),
 )
 """Step n brings a file from user_version n to n + 1."""
 
