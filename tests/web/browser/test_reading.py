@@ -11,6 +11,8 @@ from mimir import Memory
 from tests.server.web import WebServer
 from tests.web.browser.visiting import NARROW, Visitor
 
+ENTRIES_AT_ONCE = 60
+
 
 def keys_of(page: Page) -> list[str]:
     keys: list[str] = page.locator(".list-row .name a").all_inner_texts()
@@ -114,6 +116,25 @@ def test_the_timeline_shows_when_memories_changed_among_the_events(shown: WebSer
     page.get_by_label("Show").select_option(label="Events")
     expect(page.locator(".event .badge", has_text="remembered")).to_have_count(0)
     expect(page).to_have_url(re.compile("show=events"))
+
+
+def test_a_failed_reply_leaves_no_gap_in_the_timeline(shown: WebServer, visitor: Visitor) -> None:
+    visitor.expected = ("Failed to load resource",)
+    page = visitor.visit(shown, "/timeline")
+    page.get_by_role("button", name="Earlier").click()
+    expect(page.get_by_role("button", name="Earlier")).to_have_count(0)
+    whole = page.locator(".event").all_inner_texts()
+    assert len(whole) > ENTRIES_AT_ONCE
+    page.reload()
+    expect(page.locator(".event")).to_have_count(ENTRIES_AT_ONCE)
+    page.route("**/api/entities?*after=*", lambda route: route.abort())
+    page.get_by_role("button", name="Earlier").click()
+    page.get_by_role("button", name="Earlier").or_(page.get_by_role("button", name="Try again")).click()
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    page.unroute("**/api/entities?*after=*")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".event")).to_have_count(len(whole))
+    assert page.locator(".event").all_inner_texts() == whole
 
 
 def test_the_time_machine_shows_what_was_believed_then(shown: WebServer, visitor: Visitor) -> None:

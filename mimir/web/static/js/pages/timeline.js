@@ -67,7 +67,7 @@ export function mount(root) {
       show(
         foot,
         !days.children.length && empty("Nothing here yet", "What is remembered and changed, and what programs note in the journal, appears here."),
-        sources.some((one) => !one.done) && h("div.row.centred", null, h("button", { type: "button", onclick: ({ target }) => ((target.disabled = true), load(false)) }, "Earlier")),
+        sources.some((one) => !one.isDone()) && h("div.row.centred", null, h("button", { type: "button", onclick: ({ target }) => ((target.disabled = true), load(false)) }, "Earlier")),
       );
     } catch (error) {
       if (mine !== turn) return;
@@ -125,31 +125,35 @@ function wanted() {
 }
 
 function source(path, cursor, asked, read) {
-  const one = { held: [], next: null, done: false };
-  one.fill = async () => {
-    if (one.held.length || one.done) return;
-    const page = await get(path, { ...asked, [cursor]: one.next });
-    one.held = page.items.map(read);
-    one.next = page.next ?? null;
-    one.last = one.next === null;
-    one.done = one.last && !one.held.length;
+  const held = [];
+  let next = null;
+  let last = false;
+  return {
+    held,
+    isDone: () => last && !held.length,
+    fill: async () => {
+      if (held.length || last) return;
+      const page = await get(path, { ...asked, [cursor]: next });
+      held.push(...page.items.map(read));
+      next = page.next ?? null;
+      last = next === null;
+    },
   };
-  one.take = () => {
-    const taken = one.held.shift();
-    one.done = one.last && !one.held.length;
-    return taken;
-  };
-  return one;
 }
 
-/** Take the newest of what several sources hold, each of which is newest first. */
+/** Take the newest of what several sources hold, each of which is newest first; less when one fails on the way. */
 async function merged(sources, most) {
   const taken = [];
   while (taken.length < most) {
-    await Promise.all(sources.map((one) => one.fill()));
+    try {
+      await Promise.all(sources.map((one) => one.fill()));
+    } catch (error) {
+      if (taken.length) break;
+      throw error;
+    }
     const holding = sources.filter((one) => one.held.length);
     if (!holding.length) break;
-    taken.push(holding.reduce((first, one) => (one.held[0].at > first.held[0].at ? one : first)).take());
+    taken.push(holding.reduce((first, one) => (one.held[0].at > first.held[0].at ? one : first)).held.shift());
   }
   return taken;
 }
