@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -148,17 +148,13 @@ def test_a_reader_that_goes_away_ends_the_program_quietly(db: str, form: list[st
     assert running.returncode in (0, 1)  # 0 where the system took the rest in one piece
 
 
-@contextlib.contextmanager
-def until_read(path: Path, running: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Hold a named pipe open for writing as soon as a program waits for what is in it."""
-    end = None
-    while end is None:
+def opened_once_read(path: Path, running: subprocess.Popen[bytes]) -> BinaryIO:
+    """Open a named pipe for writing as soon as a program waits for what is in it."""
+    while True:
         assert running.poll() is None, "the program ended before it read the file"
         time.sleep(0.01)
         with contextlib.suppress(OSError):  # while nobody reads
-            end = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-    yield
-    os.close(end)
+            return os.fdopen(os.open(path, os.O_WRONLY | os.O_NONBLOCK), "wb")
 
 
 @pytest.mark.skipif(ON_WINDOWS, reason="interrupts go to a whole console there")
@@ -170,7 +166,7 @@ def test_an_interrupt_ends_the_program_with_130_and_no_traceback(db: str, tmp_pa
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    with until_read(never_written, running):
+    with opened_once_read(never_written, running):
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 130

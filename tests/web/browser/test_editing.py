@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from mimir import Memory
 from mimir.model import Entity
@@ -208,13 +208,17 @@ def test_upkeep_is_previewed_before_it_runs_and_erasing_asks_for_a_word(
     assert other.store.find("fact", "rate-limit", "") == ()
 
 
-def test_a_contradiction_is_found_and_settled_by_keeping_one_side(
-    edited: WebServer, visitor: Visitor, other: Memory
-) -> None:
-    page = visitor.visit(edited, "/maintenance")
+def conflicts_of_facts(page: Page) -> Locator:
     conflicts = page.get_by_role("region", name="Conflicts")
     conflicts.get_by_label("Category").select_option("fact")
     conflicts.get_by_role("button", name="Find conflicts").click()
+    return conflicts
+
+
+def test_a_contradiction_is_found_and_settled_by_keeping_one_side(
+    edited: WebServer, visitor: Visitor, other: Memory
+) -> None:
+    conflicts = conflicts_of_facts(visitor.visit(edited, "/maintenance"))
     pair = conflicts.locator(".pair-box").first
     expect(pair).to_contain_text("5433")
     pair.get_by_role("button", name="Keep port", exact=True).click()
@@ -227,9 +231,7 @@ def test_two_memories_that_contradict_each_other_are_merged_and_parted_again(
     edited: WebServer, visitor: Visitor, other: Memory
 ) -> None:
     page = visitor.visit(edited, "/maintenance")
-    conflicts = page.get_by_role("region", name="Conflicts")
-    conflicts.get_by_label("Category").select_option("fact")
-    conflicts.get_by_role("button", name="Find conflicts").click()
+    conflicts = conflicts_of_facts(page)
     former = {key: text_of(other, "fact", key) for key in ("port", "port-staging")}
     conflicts.locator(".pair-box").first.get_by_role("button", name="Merge…").click()
     dialog = page.get_by_role("dialog")
