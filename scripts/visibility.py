@@ -62,6 +62,14 @@ DOORS: Final = (
     Door("vault_export", "`mimir_vault_export`: the notes", asks=True),
     Door("stats", "`mimir_stats`: names of categories, number of memories"),
     Door("workspace_list", "`mimir_workspace_list`: names of categories"),
+    Door("resource", "resources `mimir://context` and `mimir://always-on`", asks=True),
+    Door("resource by name", "resource `mimir://entity/{category}/{key}`", asks=True),
+    Door("resource by id", "resource `mimir://entity/id/{id}`"),
+    Door("resource of names", "resources `mimir://schema` and `mimir://stats`, prompts that name categories"),
+    Door("prompt", "prompt `recall_topic`: the memories beside the task", asks=True),
+    Door("completion", "completion of categories and keys", asks=True),
+    Door("dashboard overview", "the dashboard: the first page", asks=True),
+    Door("dashboard choices", "the dashboard: the categories to choose from"),
     Door("dashboard list", "the dashboard: lists of memories", asks=True),
     Door("dashboard search", "the dashboard: search", asks=True),
     Door("dashboard time", "the dashboard: what was believed at an instant", asks=True),
@@ -70,6 +78,7 @@ DOORS: Final = (
     Door("dashboard memory", "the dashboard: one memory by its id, its versions, and what is linked to it"),
     Door("dashboard upkeep", "the dashboard: the memories that a preview of upkeep names"),
     Door("command line", "`mimir recall`, `mimir context`, `mimir stats`"),
+    Door("session start", "`mimir context --hook`", asks=True),
 )
 """Every way, in the order of the table."""
 
@@ -114,12 +123,14 @@ was started as: `--agent-id` or `MIMIR_AGENT_ID`. A door is any way to read a me
   gets that workspace and nothing else.
 
 Where a door takes `workspace_hash` as a filter, a memory of another workspace is not shown, whatever its level; an
-empty one is the global workspace. Where it only says which memory is meant, or is not taken, workspaces do not part
+empty one is the global workspace; resources, prompts and completion ask for the one that is
+[set](workspaces.md). Where it only says which memory is meant, or is not taken, workspaces do not part
 readers.
 
 Who may read a memory is decided by its present level: what became private is private for all its past
 (`{TEST}::test_what_became_private_is_so_for_its_past`), and a version that was private stays so when the memory was
-opened later (`tests/operations/test_time.py::test_private_versions_stay_private`).
+opened later (`tests/operations/test_time.py::test_private_versions_stay_private`). What the journal keeps of an erased
+memory is shown to the agent alone that wrote the row (`{TEST}::test_what_is_left_of_an_erased_memory_is_its_writers`).
 
 Each cell is a test: `{TEST}::test_a_door_shows_a_memory_to_those_who_may_read_it[DOOR-LEVEL]`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -18,13 +18,14 @@ from mimir.__main__ import main
 from mimir.catalogue import load_catalogue
 from mimir.model import Json, Recalled
 from mimir.web import graph, reading
-from mimir.web.asked import Asked
+from mimir.web.asked import Asked as AskedPage
 from mimir.web.reading import Read
 from mimir.web.upkeep import maintain
 from scripts.visibility import CALLERS, DOORS, HOME, LEVELS, OWNER, Caller, Door, may_read
 from tests.conftest import OpenMemory
 from tests.doubles import START_MS, FixedClock, WordEmbedder
 from tests.language_model import serving
+from tests.server.asked import Asked
 
 WORD: Final = "zeppelin"
 """Stands in everything that a memory says or is called, and nowhere else."""
@@ -119,39 +120,78 @@ def export(memory: Memory, caller: Caller, folder: Path) -> str:
     return " ".join(note.read_text(encoding="utf-8") for note in (folder / "vault").iterdir())
 
 
-def command_line(memory: Memory, caller: Caller, folder: Path) -> str:
-    printed = folder / "printed.txt"
-    with printed.open("w", encoding="utf-8") as stream, pytest.MonkeyPatch.context() as patch:
+def printed(memory: Memory, caller: Caller, folder: Path, *commands: Sequence[str]) -> str:
+    file = folder / "printed.txt"
+    with file.open("w", encoding="utf-8") as stream, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", stream)
-        for words in (["recall", "port", "--json"], ["context"], ["stats"]):
+        for words in commands:
             settings = ["--db", memory.store.path, "--embedding", "off", "--agent-id", caller.agent]
             patch.setattr(sys, "argv", ["mimir", *settings, *words])
             assert main() == 0
-    return printed.read_text(encoding="utf-8")
+    return file.read_text(encoding="utf-8")
+
+
+def command_line(memory: Memory, caller: Caller, folder: Path) -> str:
+    return printed(memory, caller, folder, ["recall", "port", "--json"], ["context"], ["stats"])
+
+
+def served(*wanted: Callable[[Asked], object]) -> Look:
+    """Look by what a server shows that was started for the caller's workspace."""
+
+    def look(memory: Memory, caller: Caller, _folder: Path) -> str:
+        asked = Asked(memory.store.path, agent_id=caller.agent, workspace=caller.workspace or "")
+        try:
+            return str([one(asked) for one in wanted])
+        finally:
+            asked.dispatcher.close()
+
+    return look
+
+
+def resource(address: str) -> Callable[[Asked], object]:
+    def read(asked: Asked) -> object:
+        reply = asked.reply("resources/read", uri=address.format(**IDS))
+        return reply["result"]["contents"][0]["text"] if "result" in reply else ""
+
+    return read
+
+
+def prompt(name: str, **arguments: str) -> Callable[[Asked], object]:
+    return lambda asked: asked.prompt(name, **arguments)
+
+
+def completion(name: str, typed: str) -> Callable[[Asked], object]:
+    reference = {"type": "ref/resource", "uri": "mimir://entity/{category}/{key}"}
+    return lambda asked: asked.complete(reference, name, typed)["values"]
+
+
+def session_start(memory: Memory, caller: Caller, folder: Path) -> str:
+    workspace = () if caller.workspace is None else ("--workspace", caller.workspace)
+    return printed(memory, caller, folder, ["context", "--hook", *workspace])
 
 
 def page(read: Read, **asked: Json) -> Look:
     def look(memory: Memory, caller: Caller, _folder: Path) -> str:
         workspace = {} if caller.workspace is None else {"workspace": caller.workspace}
-        answer = read(memory, Asked({"limit": 100, **workspace, **asked}))
+        answer = read(memory, AskedPage({"limit": 100, **workspace, **asked}))
         return str(answer.get("items", answer))
 
     return look
 
 
 def dashboard_memory(memory: Memory, *_: object) -> str:
-    seen = [str(reading.entities(memory, Asked({"category": "c"})))]
+    seen = [str(reading.entities(memory, AskedPage({"category": "c"})))]
     for entity_id in (IDS["memory"], IDS["behind"]):
         for read in (reading.entity, reading.versions):
             with suppress(NotFound):
-                seen.append(str(read(memory, Asked({"id": entity_id}))))
+                seen.append(str(read(memory, AskedPage({"id": entity_id}))))
     return " ".join(seen)
 
 
 def dashboard_upkeep(memory: Memory, *_: object) -> str:
     asked: dict[str, Json] = {"dry_run": True, "min_decay": 1, "archive_threshold": 1, "category": CATEGORY}
     names = ("decay", "compact", "cohere", "prune", "purge", "conflicts")
-    return str([maintain(memory, Asked({"name": name, **asked}), []) for name in names]).replace(CATEGORY, "")
+    return str([maintain(memory, AskedPage({"name": name, **asked}), []) for name in names]).replace(CATEGORY, "")
 
 
 LOOKS: Final[dict[str, Look]] = {
@@ -192,6 +232,16 @@ LOOKS: Final[dict[str, Look]] = {
     "vault_export": export,
     "stats": lambda memory, *_: str(memory.stats()),
     "workspace_list": lambda memory, *_: str(memory.workspace_list().categories),
+    "resource": served(resource("mimir://context"), resource("mimir://always-on")),
+    "resource by name": served(resource(f"mimir://entity/{CATEGORY}/{KEY}")),
+    "resource by id": served(resource("mimir://entity/id/{memory}")),
+    "resource of names": served(
+        resource("mimir://schema"), resource("mimir://stats"), prompt("remember_session"), prompt("resolve_conflicts")
+    ),
+    "prompt": served(prompt("recall_topic", topic="port is 5432")),
+    "completion": served(completion("category", WORD[:3]), completion("key", WORD[:3])),
+    "dashboard overview": page(reading.overview),
+    "dashboard choices": lambda memory, *_: str(reading.store_facts(memory)),
     "dashboard list": page(reading.entities, archived="true"),
     "dashboard search": page(reading.find, q="port is 5432"),
     "dashboard time": page(reading.time, at_unix_ms=START_MS),
@@ -200,6 +250,7 @@ LOOKS: Final[dict[str, Look]] = {
     "dashboard memory": dashboard_memory,
     "dashboard upkeep": dashboard_upkeep,
     "command line": command_line,
+    "session start": session_start,
 }
 
 IDS: Final[dict[str, str]] = {}
@@ -273,6 +324,19 @@ def test_what_became_private_is_so_for_its_past(open_memory: OpenMemory, clock: 
     assert theirs.as_of("c", "k", START_MS).found is False
     assert theirs.timeline().items == ()
     assert len(mine.timeline().items) == 1
+
+
+def test_what_is_left_of_an_erased_memory_is_its_writers(open_memory: OpenMemory) -> None:
+    mine, theirs = open_memory(agent_id="me"), open_memory(agent_id="them")
+    kept = mine.remember("diary", "bob", {"content": "x"}, visibility="private").id
+    mine.journal("decision", evaluated={"what": "x"}, category="diary", key="bob")
+    mine.journal("decision", evaluated={"what": "x"}, entity_id=kept)
+    mine.forget("diary", "bob")
+    mine.purge()
+    assert [(item.key, item.erased) for item in mine.timeline().items] == [("", True), ("bob", True)]
+    assert theirs.timeline().items == ()
+    assert reading.journal(theirs, AskedPage({"limit": 10}))["total"] == 0
+    assert theirs.timeline(category="diary", key="bob").items == ()
 
 
 def test_a_page_of_history_counts_only_what_it_shows(open_memory: OpenMemory, clock: FixedClock) -> None:

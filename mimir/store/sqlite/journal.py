@@ -80,6 +80,8 @@ def _conditions(filter_: EventFilter) -> tuple[str, tuple[Any, ...]]:
     if filter_.text is not None:
         escaped = re.sub(r"([\\\\%_])", r"\\\\\\1", filter_.text)
         asked["text"] = f"%{escaped}%"
+    if filter_.caller is not None:
+        asked["writer"] = filter_.caller
     return " AND ".join(_TESTS.get(name, f"{name} = ?") for name in asked) or "1", tuple(asked.values())
 
 
@@ -107,4 +109,6 @@ _TESTS: Final = {
     "caller": "NOT EXISTS (SELECT 1 FROM entities e WHERE e.visibility = 'private' AND e.agent_id <> ?"
     " AND (e.id = journal.entity_id OR (e.category = journal.category AND e.key = journal.key"
     " AND e.workspace_hash = journal.workspace_hash)))",
+    # Nothing tells any more whether a memory that was erased was private.
+    "writer": "(payload IS NOT NULL OR agent_id = ?)",
 }
