@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import apsw
 import pytest
 
 from mimir import Locked, Memory, StorageFailure
+from mimir.config import IS_WINDOWS
 from mimir.store.sqlite import schema
 from tests.conftest import OpenMemory
 
@@ -55,6 +58,18 @@ def test_a_store_file_carries_its_mark_and_its_version(filled: str) -> None:
 
 def test_a_closed_store_is_one_file(filled: str, folder: Path) -> None:
     assert list(folder.iterdir()) == [Path(filled)]
+
+
+@pytest.mark.skipif(IS_WINDOWS, reason="modes of POSIX")
+def test_a_new_store_its_log_and_its_folder_are_for_their_owner_alone(open_memory: OpenMemory, folder: Path) -> None:
+    path = folder / "new" / "memory.db"
+    before = os.umask(0)
+    try:
+        open_memory(str(path)).remember("c", "k", {"content": "green tea"})
+    finally:
+        os.umask(before)
+    modes = {one.name: oct(stat.S_IMODE(one.stat().st_mode)) for one in (path.parent, *path.parent.iterdir())}
+    assert modes == {"new": "0o700"} | dict.fromkeys(("memory.db", "memory.db-wal", "memory.db-shm"), "0o600")
 
 
 @pytest.mark.parametrize(("durability", "level"), [("full", 2), ("normal", 1)])

@@ -79,11 +79,15 @@ class SqliteStore(
             raise InvalidInput("'db' holds a NUL character.", hint="Name a file.")
         folder = os.path.dirname(path)
         try:
-            os.makedirs(folder or ".", exist_ok=True)
+            os.makedirs(folder or ".", mode=0o700, exist_ok=True)
         except OSError as error:
             raise StorageFailure(
                 f"The folder {folder} cannot be made: {error.strerror}.", hint="Choose another place with --db."
             ) from error
+        if path != ":memory:":
+            # Its owner's alone from the first byte on, and so are its log and its copies; what fails here fails below.
+            with suppress(OSError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         self.path = path
         self._index_lock = threading.Lock()
         self._seen_own: dict[int | None, int] = {}
