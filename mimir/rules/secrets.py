@@ -105,6 +105,11 @@ def _is_random(match: re.Match[str]) -> bool:
     return len(set(value)) >= _DISTINCT and not _is_placeholder(value)
 
 
+def _holds_key_lines(match: re.Match[str]) -> bool:
+    """Tell whether what follows the head of a key holds a line of one: a text about keys holds words."""
+    return not all(map(_is_placeholder, _compiled(_KEY_LINE).findall(match["secret"])))
+
+
 def _is_web_token(match: re.Match[str]) -> bool:
     """Tell whether the first part of a token is the header of a JWT."""
     from base64 import urlsafe_b64decode
@@ -207,13 +212,15 @@ def _form(kind: str, marks: tuple[str, ...], pattern: str) -> Rule:
     return Rule(kind, marks, f"{_OPEN}(?:{pattern}){_SHUT}", _is_random, "token")
 
 
+_KEY_LINE: Final = r"(?=[A-Za-z+/]{0,31}\d)[A-Za-z0-9+/]{32}"
 _PRIVATE_KEY: Final = (
     r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-    r"(?P<secret>(?:[A-Za-z0-9+/=:,.\s-]|\\[nr]){40,20000}?)(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
+    r"(?P<secret>(?:[A-Za-z0-9+/=:,.\s>#*|\"'-]|\\[nr]){40,20000}?)"
+    r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
 )
 
 RULES: Final = (
-    Rule("private key", ("private key",), _PRIVATE_KEY, _is_random),
+    Rule("private key", ("private key",), _PRIVATE_KEY, _holds_key_lines),
     Rule("PuTTY private key", ("putty-user-key",), r"PuTTY-User-Key-File-\d:[\s\S]{60,20000}", lambda _: True),
     _token("age private key", "AGE-SECRET-KEY-1", "[02-9AC-HJ-NP-Z]{58}"),
     _form("AWS access key id", ("akia", "asia", "abia", "acca"), "(?:AKIA|ASIA|ABIA|ACCA)(?P<secret>[A-Z2-7]{16})"),

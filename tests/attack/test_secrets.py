@@ -198,6 +198,35 @@ def test_a_line_without_a_credential_raises_no_alarm(text: str) -> None:
     assert find_secrets(text) == []
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda block: block,
+        lambda block: block.replace("\n", "\r\n"),
+        lambda block: "\n".join(f"> {line}" for line in block.split("\n")),
+        lambda block: "\n".join(f"    # {line}" for line in block.split("\n")),
+        lambda block: " +\n".join(f'"{line}"' for line in block.split("\n")),
+        lambda block: json.dumps({"key": block}),
+        lambda block: block.rpartition("\n")[0],
+    ],
+    ids=["as it is", "of Windows", "quoted", "in a comment", "in a program", "in JSON", "cut off"],
+)
+def test_a_private_key_is_found_however_it_is_written(write: Callable[[str], str]) -> None:
+    text = write(key_block(DRAW))
+    safe, (secret,) = masked(text)
+    assert secret.kind == "private key"
+    assert "masked" in safe
+    assert len(safe) < 100
+
+
+def test_a_text_about_private_keys_holds_none() -> None:
+    for text in (
+        "Files with -----BEGIN PRIVATE KEY----- are refused, see docs/deploy/handling-of-credentials-in-2024.md",
+        "-----BEGIN RSA PRIVATE KEY-----\n" + "x" * 64 + "\n-----END RSA PRIVATE KEY-----",
+    ):
+        assert find_secrets(text) == []
+
+
 def test_every_rule_finds_something() -> None:
     extra = [
         f"PuTTY-User-Key-File-2: ssh-rsa\n{DRAW.base64(90)}",
