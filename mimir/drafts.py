@@ -28,7 +28,7 @@ VISIBILITIES: Final = ("private", "workspace", "public")
 
 _NAMED_SECRETS: Final = 10
 _WARNING: Final = "There seems to be a secret in {}: say where it is kept instead, then forget and purge this."
-_TEXTS: Final = frozenset({"agent_id", "status", "tags", "topic_path", "type"})
+_TEXTS: Final = frozenset({"agent_id", "layer", "status", "tags", "topic_path", "type"})
 _CHANGEABLE: Final = {
     "status": "string",
     "type": "string",
@@ -128,6 +128,16 @@ def _told(value: Json) -> str:
 def for_names(secrets: str) -> str:
     """Return the setting ``secrets`` for names: one that was masked would be that of something else."""
     return "refuse" if secrets == "mask" else secrets
+
+
+def check_names(secrets: str, **names: str) -> None:
+    """Refuse names that hold a secret, where the setting ``secrets`` lets none be stored.
+
+    Raises:
+        InvalidInput: one does.
+    """
+    for place, name in names.items():
+        screened(for_names(secrets), place, name)
 
 
 def screened(secrets: str, place: str, value: Json, *, name: str = "") -> tuple[Json, tuple[str, ...]]:

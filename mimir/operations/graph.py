@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from mimir.drafts import check_names
 from mimir.engine import Engine
 from mimir.errors import InvalidInput, NotFound
 from mimir.model import Entity, Filter, Link, Node
@@ -94,7 +95,7 @@ def link(
         Conflict: the key exists in several workspaces and none was named.
     """
     check_texts(to_id=to_id)
-    name = checked_relationship(relationship)
+    name = checked_relationship(engine, relationship)
     strength = None if weight is None else _checked_weight(weight)
     with engine.writing() as now:
         source = find_one(engine, from_category, from_key, workspace_hash)
@@ -246,11 +247,11 @@ def _checked_weight(weight: float) -> float:
     return checked
 
 
-def checked_relationship(relationship: str) -> str:
+def checked_relationship(engine: Engine, relationship: str) -> str:
     """Return the name of a link as it is kept.
 
     Raises:
-        InvalidInput: it is blank or too long.
+        InvalidInput: it is blank, too long, or holds a secret that may not be stored.
     """
     check_texts(relationship=relationship)
     if relationship == "":
@@ -262,4 +263,5 @@ def checked_relationship(relationship: str) -> str:
         raise InvalidInput(
             f"'relationship' is {size} bytes long.", hint=f"Use at most {MAXIMUM_RELATIONSHIP_BYTES} bytes."
         )
+    check_names(engine.settings.secrets, relationship=relationship)
     return relationship

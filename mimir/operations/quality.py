@@ -281,7 +281,7 @@ def supersede(
     """
     check_texts(reason=reason)
     reason, _ = screened(engine.settings.secrets, "reason", reason)
-    name = checked_relationship(relationship or SUPERSEDES)
+    name = checked_relationship(engine, relationship or SUPERSEDES)
     with engine.writing() as now:
         old = find_one(engine, from_category, from_key, workspace_hash)
         new = find_one(engine, to_category, to_key, workspace_hash)

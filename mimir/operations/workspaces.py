@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Struct
 
-from mimir.drafts import Draft
+from mimir.drafts import Draft, check_names
 from mimir.engine import Engine, text_of
 from mimir.errors import Conflict, InvalidInput, NotFound
 from mimir.model import Entity, Filter, Link, Stored
@@ -119,6 +119,7 @@ def share(
         Conflict: the key exists in several other workspaces and none was named.
     """
     check_texts(to_workspace=to_workspace)
+    check_names(engine.settings.secrets, to_workspace=to_workspace)
     with engine.writing() as now:
         stored = _to_share(engine, category, key, workspace_hash, to_workspace)
         entity = stored.entity
@@ -154,6 +155,7 @@ def federate(
         InvalidInput: both workspaces are the same.
     """
     check_texts(from_workspace=from_workspace, to_workspace=to_workspace, vault_dir=vault_dir)
+    check_names(engine.settings.secrets, to_workspace=to_workspace)
     _check_apart(from_workspace, to_workspace)
     source = Filter(workspace_hash=from_workspace, caller=engine.settings.agent_id)
     numbers = [stored.number for batch in engine.store.scan(source) for stored in batch]

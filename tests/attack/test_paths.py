@@ -428,7 +428,7 @@ def test_a_configuration_builds_nothing_but_settings(site: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    "field", ["status", "type", "topic_path", "agent_id", "workspace_hash", "tags", "recall_when", "body_json"]
+    "field", ["status", "type", "layer", "topic_path", "agent_id", "workspace_hash", "tags", "recall_when", "body_json"]
 )
 def test_no_field_of_a_memory_is_without_bound(memory: Memory, field: str) -> None:
     long = "x" * 5_000_000

@@ -68,6 +68,7 @@ WRITES: Final[dict[str, Write]] = {
     "remember, named": lambda memory, secret, _: memory.remember("c", "k", {"deploy": {"auth_token": secret}}),
     "remember, tags": lambda memory, secret, _: memory.remember("c", "k", {"content": "x"}, tags=["a", secret]),
     "remember, situation": lambda memory, secret, _: memory.remember("c", "k", {"a": "x"}, recall_when=[secret]),
+    "remember, layer": lambda memory, secret, _: memory.remember("c", "k", {"a": "x"}, layer=secret),
     "remember, member": lambda memory, secret, _: memory.remember("c", "k", {secret: "x", "b": 1}),
     "update": lambda memory, secret, _: (
         memory.remember("c", "k", {"content": "x"}),
@@ -150,17 +151,26 @@ def test_switched_off_nothing_is_said(open_with: Callable[[str], Memory], tmp_pa
 
 
 @pytest.mark.parametrize("secrets", ["mask", "refuse"])
-def test_a_secret_in_a_name_is_refused_since_a_masked_name_is_another(open_memory: OpenMemory, secrets: str) -> None:
+def test_a_secret_in_a_name_is_refused_since_a_masked_name_is_another(
+    open_memory: OpenMemory, tmp_path: Path, secrets: str
+) -> None:
     memory = open_memory(secrets=secrets)
+    memory.remember("c", "old", {"content": "x"})
+    kept = memory.remember("c", "new", {"content": "y"}).id
     for write in (
         lambda: memory.remember("c", TOKEN, {"content": "x"}),
         lambda: memory.remember(TOKEN, "k", {"content": "x"}),
         lambda: memory.remember("c", "k", {"content": "x"}, workspace_hash=TOKEN),
         lambda: memory.state_set(TOKEN, "1"),
+        lambda: memory.link("c", "old", kept, TOKEN),
+        lambda: memory.supersede("c", "old", "c", "new", relationship=TOKEN),
+        lambda: memory.share("c", "old", TOKEN),
+        lambda: memory.federate("", TOKEN),
     ):
         with pytest.raises(InvalidInput, match="GitHub token"):
             write()
-    assert memory.stats().total_entities == 0
+    memory.close()
+    assert not holds(tmp_path, TOKEN)
 
 
 def test_a_masked_memory_keeps_the_rest_of_its_words(open_memory: OpenMemory) -> None:
