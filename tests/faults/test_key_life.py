@@ -33,7 +33,7 @@ def count(frame, event, argument):
 
 # What would otherwise be imported in between is no step of the work.
 from mimir.cli import backups, keys, main
-from mimir.store.sqlite import original, replacing
+from mimir.store.sqlite import filling, replacing
 import cryptography.hazmat.primitives.ciphers.aead
 
 sys.setprofile(count)

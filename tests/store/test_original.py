@@ -27,7 +27,7 @@ from mimir import Busy, Locked, Memory, MimirError, StorageFailure, retrieval
 from mimir.journaling import verify
 from mimir.model import Entity, EventFilter, Filter, Link
 from mimir.rules.chain import Payload, read_payload
-from mimir.store.sqlite import original, schema
+from mimir.store.sqlite import filling, original, schema
 from tests.conftest import OpenMemory
 from tests.doubles import FixedClock, WordEmbedder
 from tests.server.client import SERVE, call, wire
@@ -687,10 +687,10 @@ def test_a_file_with_a_rollback_journal_is_converted(open_memory: OpenMemory, pa
 
 def test_memories_of_many_batches_come_over_in_their_order(open_memory: OpenMemory, path: Path) -> None:
     with original_file(path) as file:
-        fill(file, 2 * original.CONVERTED_BATCH + 1, words=2)
+        fill(file, 2 * filling.CONVERTED_BATCH + 1, words=2)
     memory = open_memory(str(path), embedding="off")
     stats = memory.stats()
-    count = 2 * original.CONVERTED_BATCH + 1
+    count = 2 * filling.CONVERTED_BATCH + 1
     assert (stats.total_entities, stats.total_versions, stats.total_journal_events) == (count, count, count)
     assert stats.total_state_entries == count
     keys = [stored.entity.key for batch in memory.store.scan(EVERYTHING) for stored in batch]
@@ -874,10 +874,10 @@ def test_processes_that_open_a_file_together_convert_it_once(filled: Path, folde
 KILLED = """
 import sys
 from mimir import Memory
-from mimir.store.sqlite import original
+from mimir.store.sqlite import filling
 
 at, seen = int(sys.argv[2]), 0
-add, add_state = original.Filling.add, original.Filling.add_state
+add, add_state = filling.Filling.add, filling.Filling.add_state
 
 def pause():
     print("here", flush=True)
@@ -895,8 +895,8 @@ def add_state_slowly(self, entries):
     if at == 0:
         pause()
 
-original.CONVERTED_BATCH = 100
-original.Filling.add, original.Filling.add_state = add_slowly, add_state_slowly
+filling.CONVERTED_BATCH = 100
+filling.Filling.add, filling.Filling.add_state = add_slowly, add_state_slowly
 Memory.open(sys.argv[1], embedding="off")
 """
 

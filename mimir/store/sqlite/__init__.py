@@ -132,19 +132,19 @@ class SqliteStore(
 
     def add_wholes(self, wholes: Sequence[Whole]) -> int:
         """Add memories with their past, those left out that are there already; return how many were added."""
-        from mimir.store.sqlite.original import Filling
+        from mimir.store.sqlite.filling import Filling
 
         return Filling(self.database).add(wholes)
 
     def add_former_events(self, events: Iterable[Event]) -> int:
         """Append events of another journal to this one's chain, those left out that are there already; count them."""
-        from mimir.store.sqlite.original import Filling
+        from mimir.store.sqlite.filling import Filling
 
         return Filling(self.database).add_events(events)
 
     def add_former_state(self, entries: Iterable[StateEntry]) -> None:
         """Add state entries whose keys are free."""
-        from mimir.store.sqlite.original import Filling
+        from mimir.store.sqlite.filling import Filling
 
         Filling(self.database).add_state(entries)
 

@@ -321,7 +321,7 @@ def _migrate(database: Database, version: int) -> None:
 def _convert(database: Database) -> None:
     """Convert a file of the Rust Mimir; a copy of it as it was stays beside it."""
     # Imported here since hardly any file is one of those.
-    from mimir.store.sqlite.original import convert
+    from mimir.store.sqlite.filling import convert
     from mimir.store.sqlite.replacing import unused
 
     version = database.execute("PRAGMA user_version").get
