@@ -176,6 +176,15 @@ def test_what_a_body_scope_seals_is_no_longer_readable_in_any_free_page(
     assert b"padding padding" not in Path(db).read_bytes()
 
 
+@pytest.mark.skipif(IS_WINDOWS, reason="a second name of a file that is replaced")
+def test_the_former_file_is_overwritten(mimir: RunMimir, filled: str, folder: Path, key: str, tmp_path: Path) -> None:
+    former = tmp_path / "former"
+    former.hardlink_to(filled)
+    assert readable(folder)
+    assert mimir("seal", "--db", filled, "--encryption-key", key).status == 0
+    assert set(former.read_bytes()) <= {0}
+
+
 def test_the_former_key_opens_nothing_after_a_change(mimir: RunMimir, filled: str, key: str, new_key: str) -> None:
     mimir("seal", "--db", filled, "--encryption-key", key)
     assert mimir("rekey", new_key, "--db", filled, "--encryption-key", key).status == 0

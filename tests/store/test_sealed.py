@@ -35,6 +35,10 @@ SCOPES = ("full", "body")
 EVERYTHING = Filter(include_archived=True, every_caller=True)
 
 
+AEGIS_256 = 4
+"""The number that SQLite3 Multiple Ciphers gives it."""
+
+
 @pytest.fixture
 def key(tmp_path: Path) -> str:
     path = str(tmp_path / "keys" / "one")
@@ -196,6 +200,21 @@ def refused(folder: Path, path: str, kind: type[MimirError], match: str, **setti
     assert path in raised.value.message
     assert raised.value.hint
     return raised.value
+
+
+def test_the_pages_of_a_sealed_store_are_encrypted_with_aegis_256_under_a_raw_key(
+    open_memory: OpenMemory, folder: Path, path: str, key: str, other_key: str
+) -> None:
+    with open_memory(path, encryption_key=key) as memory, memory.store.reading() as connection:
+        assert connection.execute("PRAGMA cipher").get == "aegis"
+        assert connection.execute("SELECT sqlite3mc_config('aegis', 'algorithm')").get == AEGIS_256
+    heads = []
+    for number, file_of_key in enumerate((key, key, other_key)):
+        sibling = folder / f"{number}.db"
+        open_memory(str(sibling), encryption_key=file_of_key).close()
+        heads.append(sibling.read_bytes()[:32])
+    assert heads[0][:16] == heads[1][:16] != heads[2][:16]
+    assert len({head[16:] for head in heads}) == 3
 
 
 def test_a_wrong_key_is_told(sealed: Memory, folder: Path, path: str, other_key: str) -> None:
