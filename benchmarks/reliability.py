@@ -1,8 +1,9 @@
 """Put stores through every fault and a crowd of servers: `python -m benchmarks.reliability`.
 
-Each row is a suite of tests/faults: how many trials, in how many of them the mishap was met, how many changes had been
-acknowledged by then, and how many of those were lost or what else went wrong. The last number must be 0 everywhere;
-each loss is printed, and the exit status is 1 if there is one. Run it from the root of the source tree.
+Each row is a suite of tests/faults: how many trials, in how many of them the mishap came about (`met`: a call that was
+to fail may not be made), in how many the program said so (`told`), how many changes had been acknowledged by then, and
+how many of those were lost or what else went wrong. The last number must be 0 everywhere; each loss is printed, and the
+exit status is 1 if there is one. Run it from the root of the source tree.
 
 Suites of faults run beside one another, one on each core, and end after `--trials` or `--seconds`, whatever comes
 first; crowds come before them, each alone. With the defaults two busy cores take about a quarter of an hour at most.
@@ -41,15 +42,11 @@ NAMES: Final = (*CROWDS, *trials.ALL)
 
 def row_of(outcome: Outcome) -> Row:
     """Return the figures of a suite."""
-    row: Row = {
-        "suite": outcome.suite,
-        "trials": outcome.trials,
-        "met": outcome.met,
-        "acknowledged": outcome.acknowledged,
-        "losses": len(outcome.lost),
-    }
     if isinstance(outcome, CrowdOutcome):
-        row |= {
+        return {
+            "suite": outcome.suite,
+            "acknowledged": outcome.acknowledged,
+            "losses": len(outcome.lost),
             "calls": sum(outcome.calls.values()),
             "maintenance": outcome.upkeeps,
             "read wait ms": outcome.read_wait_ms,
@@ -58,7 +55,14 @@ def row_of(outcome: Outcome) -> Row:
             "file MB": outcome.file_mb,
             "grown MB": outcome.grown_mb,
         }
-    return row
+    return {
+        "suite": outcome.suite,
+        "trials": outcome.trials,
+        "met": outcome.met,
+        "told": outcome.told or None,
+        "acknowledged": outcome.acknowledged or None,
+        "losses": len(outcome.lost),
+    }
 
 
 def run(name: str, count: int, seconds: float, minutes: float) -> Outcome:

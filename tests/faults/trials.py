@@ -31,8 +31,8 @@ from mimir.store.sqlite import schema
 from tests.doubles import DAY_MS, FixedClock, WordEmbedder
 from tests.faults.ledger import FORGOTTEN, Deed, body, losses, unsound
 from tests.faults.vfs import CALLS, CHANGING, Disk, Fault
-from tests.faults.work import COPY, newer_migrations, prepare, write
-from tests.server.client import SERVE, Client
+from tests.faults.work import COPY, WENT, newer_migrations, prepare, write
+from tests.server.client import SERVE, Client, call
 from tests.store.original_files import original_file
 
 ROOT: Final = Path(__file__).absolute().parents[2]
@@ -65,11 +65,16 @@ _STORAGE: Final = StorageFailure.exit_status
 
 
 class Outcome(Struct, kw_only=True):
-    """What came of the trials of one suite; every entry of `lost` is a sentence."""
+    """What came of the trials of one suite; every entry of `lost` is a sentence.
+
+    `met` counts those in which the mishap came about: a call that is to fail may not be made. `told` counts those in
+    which the program said so.
+    """
 
     suite: str
     trials: int = 0
     met: int = 0
+    told: int = 0
     acknowledged: int = 0
     lost: list[str] = msgspec.field(default_factory=list)
 
@@ -226,44 +231,57 @@ def server_trials(folder: Path, numbers: Iterable[int], seed: int = 1) -> Outcom
     outcome = Outcome(suite="failing disk under a server")
     chance = random.Random(seed)
     template, prepared = _template(folder / "server-template", "write")
+    sound = _serve_on(_copy(template, folder / "server-sound"), None)
+    outcome.lost += sound.wrong
     for number in numbers:
         path = _copy(template, folder / f"server-{number}")
-        what, call = chance.choice((("error", "write"), ("full", "write"), ("error", "sync"), ("error", "read")))
-        fault = {"fault": [what, [call], chance.randint(1, 60), chance.choice((1, 5, ALWAYS))]}
-        client = Client((sys.executable, "-m", "tests.faults.work", "serve", str(path), json.dumps(fault)))
-        deeds = list(prepared)
-        refused = 0
-        for place in range(25):
-            reply = client.ask(
-                {
-                    "jsonrpc": "2.0",
-                    "id": place,
-                    "method": "tools/call",
-                    "params": {
-                        "name": "mimir_remember",
-                        "arguments": {"category": "server", "key": f"k{place}", "body_json": body(place)},
-                    },
-                }
-            )
-            content = reply["result"]["structuredContent"] if "result" in reply else reply
-            if "action" in content:
-                deeds.append(Deed("memory", content["id"], place))
-            else:
-                refused += 1
-                if content.get("code") != "storage" or not content.get("hint"):
-                    outcome.lost.append(f"{path}: a strange answer: {content}")
-        client.stdin.close()
-        client.process.wait(PATIENCE_S)
-        printed = client.errors()
-        client.close()
-        if "Traceback" in printed:
-            outcome.lost.append(f"{path}: {printed}")
+        what, kind = chance.choice((("error", "write"), ("full", "write"), ("error", "sync"), ("error", "read")))
+        fault = [what, [kind], chance.randint(1, sound.calls[kind]), chance.choice((1, 5, ALWAYS))]
+        served = _serve_on(path, fault)
         outcome.trials += 1
-        outcome.met += bool(refused)
+        outcome.met += bool(served.met)
+        outcome.told += served.refused > 0
+        outcome.lost += served.wrong
+        deeds = [*prepared, *served.deeds]
         outcome.acknowledged += len(deeds)
         _judge(outcome, str(path), path, deeds)
         shutil.rmtree(path.parent)
     return outcome
+
+
+class Served(NamedTuple):
+    """What a client saw of a server, and what the server's disk went through."""
+
+    deeds: list[Deed]
+    refused: int
+    wrong: list[str]
+    calls: dict[str, int]
+    met: int
+
+
+def _serve_on(path: Path, fault: list[Any] | None) -> Served:
+    """Let a client store memories by a server on a disk with a fault, or a sound one."""
+    client = Client((sys.executable, "-m", "tests.faults.work", "serve", str(path), json.dumps({"fault": fault})))
+    deeds: list[Deed] = []
+    wrong: list[str] = []
+    refused = 0
+    for place in range(25):
+        reply = client.ask(call(place, "mimir_remember", category="server", key=f"k{place}", body_json=body(place)))
+        content = reply["result"]["structuredContent"] if "result" in reply else reply
+        if "action" in content:
+            deeds.append(Deed("memory", content["id"], place))
+        else:
+            refused += 1
+            if content.get("code") != "storage" or not content.get("hint"):
+                wrong.append(f"{path}: a strange answer: {content}")
+    client.stdin.close()
+    client.process.wait(PATIENCE_S)
+    printed = client.errors()
+    client.close()
+    if "Traceback" in printed:
+        wrong.append(f"{path}: {printed}")
+    went = json.loads(path.with_name(WENT).read_text(encoding="utf-8"))
+    return Served(deeds, refused, wrong, went["calls"], went["met"])
 
 
 def power_trials(
@@ -328,7 +346,8 @@ def power_trials(
 def damage_trials(folder: Path, numbers: Iterable[int], seed: int = 1) -> Outcome:
     """Damage every part of a file and of its log, and use it through a server and the command line.
 
-    What was damaged may be lost; what must not happen is a crash, a traceback, or an answer that hides it.
+    What was damaged may be lost, and noticed or not: the text in a plain store can be any, free pages hold nothing, and
+    a log that is torn ends there, as after a crash. What must not happen is a crash or a traceback.
     """
     outcome = Outcome(suite="flipped bits, truncated files")
     chance = random.Random(seed)
@@ -343,7 +362,8 @@ def damage_trials(folder: Path, numbers: Iterable[int], seed: int = 1) -> Outcom
         path = _copy(kept, folder / f"damage-{number}")
         _damage(path, regions[name], name, chance)
         outcome.trials += 1
-        outcome.met += _use_damaged(outcome, f"{name} {number}", path)
+        outcome.met += 1
+        outcome.told += _use_damaged(outcome, f"{name} {number}", path)
         shutil.rmtree(path.parent)
     return outcome
 
@@ -374,7 +394,8 @@ def foreign_trials(folder: Path) -> Outcome:
         for command in (["recall", "tea"], ["remember", "c", "k", '{"content":"x"}'], ["verify"]):
             shown = _command(path, *command)
             outcome.trials += 1
-            outcome.met += shown.returncode != 0
+            outcome.met += 1
+            outcome.told += shown.returncode != 0
             if shown.returncode not in (5, 7) or "Traceback" in shown.stderr or shown.stderr.count("\n") > 3:
                 outcome.lost.append(f"{name}: {command[0]} ended with {shown.returncode}: {shown.stderr}")
         if path.read_bytes() != before:
@@ -421,6 +442,7 @@ def version_trials(folder: Path, numbers: Iterable[int]) -> Outcome:
         done = do("upgrade", path, newer=True)
         _expect_quiet(outcome, done)
         refused = client.fail("mimir_remember", category="c", key="after", body_json=body(2))
+        outcome.told += 1
         if refused["code"] != "storage" or "newer" not in refused["error"] or not refused["hint"]:
             outcome.lost.append(f"{path}: the older server said {refused}")
         client.close()
@@ -452,7 +474,8 @@ def read_only_trials() -> Outcome:
             for command in (["remember", "c", "k", '{"content":"x"}'], ["recall", "kettle"], ["verify"]):
                 shown = _command(path, *command, as_nobody=True)
                 outcome.trials += 1
-                outcome.met += shown.returncode != 0
+                outcome.met += 1
+                outcome.told += shown.returncode != 0
                 refused = shown.returncode == _STORAGE and shown.stderr.startswith("mimir: ")
                 was_read = command[0] != "remember" and name == "file" and shown.returncode == 0
                 if not (refused or was_read) or "Traceback" in shown.stderr:
@@ -583,6 +606,7 @@ def _fault_trial(
     done = do(work, path, fault=fault, rounds=2 if work == "write" else 1, patience_ms=2_000, **options)
     outcome.trials += 1
     outcome.met += bool(done.met or done.errors)
+    outcome.told += bool(done.errors)
     _expect_quiet(outcome, done)
     for error in done.errors:
         if error["error"] not in ("storage", "busy") or not (error["message"] and error["hint"]):

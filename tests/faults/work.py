@@ -31,6 +31,8 @@ _KINDS: Final = ("remember", "remember", "change", "forget", "link", "unlink", "
 
 NEW_KEY: Final = "new.key"
 COPY: Final = "copy.db"
+WENT: Final = "went.json"
+"""Where a server leaves what its disk went through, beside the store."""
 
 SHELF: Final = 60
 """Memories that a prepared store holds, before any work."""
@@ -186,9 +188,19 @@ def newer_migrations() -> tuple[Callable[[apsw.Connection], None], ...]:
 def serve(path: str, options: dict[str, Any]) -> None:
     """Serve the store over MCP on a disk with a fault, as `mimir serve` does."""
     given = options["fault"]
+    fault = Fault(given[0], tuple(given[1]), *given[2:]) if given else None
     # A connection that is collected while its file fails can tell nobody; only a file system in Python lets it try.
     sys.unraisablehook = lambda _unraisable: None
-    with Disk(Fault(given[0], tuple(given[1]), *given[2:])):
+    leave = os._exit
+    with Disk(fault) as disk:
+
+        def tell_and_leave(status: int) -> None:
+            went = {"calls": disk.counted, "met": disk.met}
+            Path(path).with_name(WENT).write_text(json.dumps(went), encoding="utf-8")
+            leave(status)
+
+        # How a server ends, without a look back.
+        os._exit = tell_and_leave  # type: ignore[assignment]  # it does not return either
         serve_command(["--db", path, "--embedding", "off"])
 
 
