@@ -178,22 +178,25 @@ def read_key_file(path: str) -> bytes:
         Locked: it is missing, cannot be read, or holds something else.
     """
     path = expand(path)
-    hint = f"Make one with: mimir keygen --key-file {path}"
     try:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             text = file.read(1024)
     except FileNotFoundError:
+        hint = f"Make one with: mimir keygen --key-file {path}"
         raise Locked(f"There is no key file {path}.", hint=hint) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no valid name"
-        raise Locked(f"The key file {path} cannot be read: {reason}.", hint="Give yourself read permission.") from None
+        raise Locked(f"The key file {path} cannot be read: {reason}.", hint="Name a file that you may read.") from None
     try:
         key = binascii.a2b_base64(text.strip(), strict_mode=True)
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY_BYTES:
-        raise Locked(f"{path} is no key file: it does not hold base64 of {KEY_BYTES} bytes.", hint=hint)
+        raise Locked(
+            f"{path} is no key file: it does not hold base64 of {KEY_BYTES} bytes.",
+            hint="Name the key file of this store; for a new store mimir keygen makes one.",
+        )
     if mode & _OTHERS and not IS_WINDOWS:
         import logging
 
