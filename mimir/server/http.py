@@ -37,6 +37,7 @@ LONG_CALL_THREADS: Final = 2
 """How many calls of operations declared long run at a time, beside the others."""
 
 MESSAGE_PATH: Final = "/message"
+JSON: Final = "application/json"
 
 Progress = Callable[[int, int | None], Awaitable[None]]
 
@@ -171,7 +172,24 @@ async def answer_message(calls: Calls, request: HttpRequest) -> Response:
     try:
         message = read_message(await request.body())
     except Fault as fault:
-        return Response(fault.reply(), 400, media_type="application/json")
+        return Response(fault.reply(), 400, media_type=JSON)
     if not isinstance(message, Request):
         return Response(status_code=202)
-    return Response(await calls.answer(message), media_type="application/json")
+    return Response(await _answer_while_heard(calls, message, request), media_type=JSON)
+
+
+async def _answer_while_heard(calls: Calls, message: Request, request: HttpRequest) -> bytes:
+    """Return the reply to a message; when its client goes away first, the call is cancelled."""
+    answering = asyncio.ensure_future(calls.answer(message))
+    leaving = asyncio.ensure_future(_wait_for_end(request.receive))
+    try:
+        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+        return answering.result() if answering.done() else b""
+    finally:
+        answering.cancel()
+        leaving.cancel()
+
+
+async def _wait_for_end(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

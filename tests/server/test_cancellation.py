@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPResponse
 from pathlib import Path
@@ -121,6 +122,37 @@ def test_over_sse_a_long_statement_is_broken_off(endless_web: WebServer) -> None
             assert "notifications/progress" in client.next_event("message")
             assert endless_web.post(cancelled(number), client.endpoint).status == 202
         assert client.ask(call(1, "mimir_state_get", key="none"))["result"]["structuredContent"]["found"] is False
+
+
+def assert_every_thread_is_free(web: WebServer) -> None:
+    """See that nothing that was given up still runs on a thread of the server."""
+    with ThreadPoolExecutor(CALL_THREADS) as asking:
+        replies = list(asking.map(lambda n: web.post(remember(n, f"k{n}")).message(), range(CALL_THREADS)))
+    assert {reply["result"]["structuredContent"]["action"] for reply in replies} == {"created"}
+
+
+def test_a_single_message_is_given_up_when_its_client_goes_away(endless_web: WebServer) -> None:
+    for number in range(CALL_THREADS + 1):
+        with closing(endless_web.connect()) as connection:
+            connection.request("POST", "/message", json.dumps(endless(number)), {"Content-Type": JSON})
+            # An answer on a later connection tells that the request has been read.
+            assert endless_web.is_alive()
+    assert_every_thread_is_free(endless_web)
+
+
+def test_what_runs_for_a_stream_or_a_session_ends_with_it(endless_web: WebServer) -> None:
+    for number in range(CALL_THREADS // 2 + 1):
+        with closing(StreamClient(endless_web)) as client:
+            assert endless_web.post(endless(number), client.endpoint).status == 202
+            client.next_event("message")
+    for number in range(CALL_THREADS // 2 + 1):
+        session = endless_web.open_session()
+        headers = {"Content-Type": JSON, "Accept": ACCEPT, "Mcp-Session-Id": session}
+        with closing(endless_web.connect()) as connection:
+            connection.request("POST", "/mcp", json.dumps(endless(number)), headers)
+            wait_for_progress(connection.getresponse())
+            assert endless_web.send("DELETE", "/mcp", headers={"Mcp-Session-Id": session}).status == 200
+    assert_every_thread_is_free(endless_web)
 
 
 def test_the_work_of_other_threads_goes_on(tmp_path: Path) -> None:
