@@ -250,7 +250,8 @@ OPTIONS: Final = (
 )
 
 _BY_FIELD: Final = {option.field: option for option in OPTIONS}
-_SECRETS: Final = ("llm_api_key", "embedding_api_key", "mcp_token", "web_auth_token")
+_TOKENS: Final = ("mcp_token", "web_auth_token")
+_SECRETS: Final = ("llm_api_key", "embedding_api_key", *_TOKENS)
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
 
@@ -315,7 +316,7 @@ def load_settings(**flags: object) -> Settings:
     A flag that is None counts as not given. ``db`` has ``~`` expanded.
 
     Raises:
-        InvalidInput: a value is not of its option's type or not one of its choices.
+        InvalidInput: a value is not of its option's type or not one of its choices, or a token can be none.
     """
     values: dict[str, Any] = {}
     for option in OPTIONS:
@@ -330,6 +331,14 @@ def load_settings(**flags: object) -> Settings:
     values["db"] = str(expand(values["db"])) if values["db"] else str(default_store().path)
     for field in ("connectors_config", "encryption_key", "tls_cert", "tls_key"):
         values[field] = expand(values[field])
+    for field in _TOKENS:
+        # What comes out of a file often ends in a line end, which no request can send.
+        values[field] = values[field].strip()
+        if not values[field].isprintable():
+            raise InvalidInput(
+                f"{_BY_FIELD[field].flag} ({_BY_FIELD[field].environment}) holds characters that no request can send.",
+                hint="Use letters, digits and signs.",
+            )
     return Settings(**values)
 
 

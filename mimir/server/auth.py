@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+
+from mimir.errors import InvalidInput
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,8 +34,36 @@ _WITH_BODY: Final = ("POST", "PUT", "PATCH")
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
 
+_NAME: Final = re.compile(r"[\w.-]+(:\d+)?|\[[\da-fA-F:.]+\](:\d+)?")
+_ORIGIN: Final = re.compile(r"([a-z][a-z\d+.-]*)://([\w.-]+|\[[\da-f:.]+\])(:\d+)?/?")
+_UNSAID_PORTS: Final = frozenset({("http", ":80"), ("https", ":443")})
+
 OPEN_PATH: Final = "/healthz"
-"""The one route that asks for no token: it tells nothing but that the server lives."""
+"""The one route that asks for no token: it tells that the server lives, and its version."""
+
+
+def read_origins(names: Iterable[str]) -> tuple[str, ...]:
+    """Return origins as browsers write them: lower case, without a slash at the end and the port that goes unsaid.
+
+    Raises:
+        InvalidInput: one is no origin.
+    """
+    return tuple(map(_read_origin, names))
+
+
+def read_hosts(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names of this machine as they are compared: lower case, without a port.
+
+    Raises:
+        InvalidInput: one is no name, say an address of a page or a pattern.
+    """
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise InvalidInput(
+                f"--allowed-hosts: {name!r} is no name of a machine.",
+                hint="List names one by one, such as mimir.example.",
+            )
+    return tuple(map(_host_name, names))
 
 
 class SenderCheck:
@@ -44,7 +75,7 @@ class SenderCheck:
 
     def __init__(self, app: ASGIApp, *, hosts: Iterable[str], origins: Iterable[str], rate: int) -> None:
         self._app = app
-        self._hosts = frozenset(host.lower() for host in hosts)
+        self._hosts = frozenset(hosts)
         self._origins = frozenset(origins)
         self._rate = rate
         self._minute = 0
@@ -69,8 +100,7 @@ class SenderCheck:
             await self._app(scope, receive, send)
 
     def _is_own(self, host: str) -> bool:
-        name = host.lower()
-        name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+        name = _host_name(host)
         return name == "localhost" or name in self._hosts or _is_address(name)
 
     def _wait(self, scope: Scope) -> int:
@@ -186,6 +216,22 @@ async def _read_body(receive: Receive) -> bytes | None:
             return None
         if not message.get("more_body", False):
             return bytes(body)
+
+
+def _read_origin(text: str) -> str:
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None:
+        raise InvalidInput(
+            f"--allowed-origins: {text!r} is no origin.",
+            hint="List origins one by one, such as https://app.example or http://localhost:3000.",
+        )
+    scheme, host, port = match.groups(default="")
+    return f"{scheme}://{host}{'' if (scheme, port) in _UNSAID_PORTS else port}"
+
+
+def _host_name(host: str) -> str:
+    name = host.lower()
+    return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
 
 
 def _is_address(name: str) -> bool:

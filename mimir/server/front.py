@@ -30,7 +30,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from mimir import __version__
 from mimir.config import comma_list, is_loopback
 from mimir.errors import InvalidInput, Unavailable
-from mimir.server.auth import BODY_S, OPEN_PATH, PUBLIC_RATE, BodyCheck, SenderCheck, refuse
+from mimir.server.auth import BODY_S, OPEN_PATH, PUBLIC_RATE, BodyCheck, SenderCheck, read_hosts, read_origins, refuse
 
 if TYPE_CHECKING:
     from mimir.config import Settings
@@ -104,9 +104,16 @@ def check_certificate(certificate: str, key: str) -> None:
     Raises:
         InvalidInput: they cannot be read or do not belong together.
     """
+
+    def refuse_to_ask() -> str:
+        # The library would ask on a terminal, which a server may not have.
+        raise InvalidInput(
+            f"--tls-key: {key or certificate} is locked with a password.", hint="Give a key file without one."
+        )
+
     if certificate:
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key or None)
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key or None, refuse_to_ask)
         except OSError as error:  # also what the TLS library raises
             raise InvalidInput(
                 f"--tls-cert: {certificate} cannot be used: {error.strerror or error}.",
@@ -251,7 +258,11 @@ class Admission:
 
 
 def build_app(settings: Settings, faces: Sequence[Face], traffic: Traffic) -> Starlette:
-    """Return the routes of all faces with every common check in front of them."""
+    """Return the routes of all faces with every common check in front of them.
+
+    Raises:
+        InvalidInput: an origin or a host that the settings allow is none.
+    """
 
     @asynccontextmanager
     async def run_faces(_: Starlette) -> AsyncIterator[None]:
@@ -263,10 +274,11 @@ def build_app(settings: Settings, faces: Sequence[Face], traffic: Traffic) -> St
     async def health(_: HttpRequest) -> Response:
         return JSONResponse({"status": "stopping" if traffic.stopping else "ok", "version": __version__})
 
-    origins = comma_list(settings.allowed_origins)
+    origins = read_origins(comma_list(settings.allowed_origins))
+    hosts = read_hosts(comma_list(settings.allowed_hosts))
     rate = settings.rate_limit or (0 if is_loopback(settings.web_bind) else PUBLIC_RATE)
     checks = [
-        Middleware(SenderCheck, hosts=comma_list(settings.allowed_hosts), origins=origins, rate=rate),
+        Middleware(SenderCheck, hosts=hosts, origins=origins, rate=rate),
         Middleware(Admission, traffic=traffic),
     ]
     if origins:

@@ -256,6 +256,12 @@ def test_the_right_token_opens(guarded: WebServer, given: str) -> None:
     assert guarded.post(remember(1, "k"), Authorization=given).status == 200
 
 
+def test_the_line_end_of_a_token_from_a_file_is_no_part_of_it(serve: Serve) -> None:
+    web = serve(MIMIR_MCP_TOKEN=f"{TOKEN}\n")
+    assert web.post(PING).status == 401
+    assert web.post(PING, Authorization=f"Bearer {TOKEN}").status == 200
+
+
 # What strangers send
 
 
@@ -380,7 +386,7 @@ def test_a_page_of_the_server_itself_may_use_it(shared: WebServer) -> None:
 
 
 def test_listed_names_and_origins_are_served_and_only_they_get_cors_headers(serve: Serve) -> None:
-    web = serve("--allowed-hosts", "mimir.example", "--allowed-origins", "https://app.example")
+    web = serve("--allowed-hosts", "mimir.example", "--allowed-origins", "https://App.example:443/")
     assert web.send("POST", "/message", PING, {"Host": "Mimir.Example:443"}).status == 200
     reply = web.send("POST", "/message", PING, {"Origin": "https://app.example"})
     assert (reply.status, reply.headers["access-control-allow-origin"]) == (200, "https://app.example")
@@ -469,6 +475,12 @@ def test_a_taken_port_is_named_and_ends_the_start(web: WebServer, run: Run) -> N
         (("--web-bind", "192.0.2.1", "--mcp-token", "t"), "192.0.2.1"),
         (("--tls-cert", "/nowhere.pem"), "/nowhere.pem"),
         (("--tls-key", "/nowhere.pem"), "--tls-cert"),
+        (("--allowed-origins", "*"), "'*' is no origin"),
+        (("--allowed-origins", "https://app.example/page"), "no origin"),
+        (("--allowed-origins", "https://app.example,null"), "'null'"),
+        (("--allowed-hosts", "https://mimir.example"), "no name"),
+        (("--allowed-hosts", "*.example"), "no name"),
+        (("--mcp-token", "a\x07b"), "MIMIR_MCP_TOKEN"),
         (("--port", "65536"), "65535"),
     ],
 )
@@ -530,6 +542,21 @@ def test_https_is_served_with_a_certificate(serve: Serve, tmp_path: Path) -> Non
     with httpx2.Client(verify=trusting(certificate)) as client:
         reply = client.post(f"https://127.0.0.1:{web.port}/message", json=PING)
     assert reply.json()["result"] == {}
+
+
+def test_a_key_with_a_password_is_refused_instead_of_asked_for_on_a_terminal(run: Run, tmp_path: Path) -> None:
+    certificate, _ = self_signed(tmp_path)
+    locked = tmp_path / "locked.pem"
+    locked.write_bytes(
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"password"),
+        )
+    )
+    done = run(b"", "--transport", "http", "--tls-cert", certificate, "--tls-key", str(locked))
+    assert done.returncode == 2
+    assert "locked with a password" in done.stderr.decode()
 
 
 def self_signed(folder: Path) -> tuple[str, str]:
