@@ -14,11 +14,13 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 from types import FrameType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as HttpRequest
@@ -271,6 +273,15 @@ def build_app(settings: Settings, faces: Sequence[Face], traffic: Traffic) -> St
                 await running.enter_async_context(face.running())
             yield
 
+    async def explain(request: HttpRequest, error: Exception) -> Response:
+        status, headers = getattr(error, "status_code", 404), getattr(error, "headers", None) or {}
+        path = f"{request.url.path:.200}"
+        if "Allow" in headers:
+            message = f"{path} takes {headers['Allow']}, not {request.method}."
+        else:
+            message = f"There is nothing at {path}. This server has: {', '.join(paths)}."
+        return JSONResponse({"error": HTTPStatus(status).name.lower(), "message": message}, status, headers)
+
     async def health(_: HttpRequest) -> Response:
         return JSONResponse({"status": "stopping" if traffic.stopping else "ok", "version": __version__})
 
@@ -292,4 +303,5 @@ def build_app(settings: Settings, faces: Sequence[Face], traffic: Traffic) -> St
             )
         )
     routes = [Route(OPEN_PATH, health), *(route for face in faces for route in face.routes)]
-    return Starlette(routes=routes, middleware=checks, lifespan=run_faces)
+    paths = [route.path for route in routes if isinstance(route, Route)]
+    return Starlette(routes=routes, middleware=checks, exception_handlers={HTTPException: explain}, lifespan=run_faces)

@@ -381,6 +381,19 @@ def test_the_machine_may_be_called_by_address(shared: WebServer, host: str) -> N
     assert shared.send("POST", "/message", PING, {"Host": host}).status == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "words"),
+    [("GET", "/", 404, ("not_found", "/mcp, /sse, /message")), ("GET", "/message", 405, ("method_not_allowed", "POST"))],
+)
+def test_who_asks_at_the_wrong_place_is_told_the_right_one(
+    shared: WebServer, method: str, path: str, status: int, words: tuple[str, str]
+) -> None:
+    reply = shared.send(method, path)
+    told = json.loads(reply.body)
+    assert (reply.status, told["error"]) == (status, words[0])
+    assert words[1] in told["message"]
+
+
 def test_a_page_of_the_server_itself_may_use_it(shared: WebServer) -> None:
     assert shared.send("POST", "/message", PING, {"Origin": shared.url}).status == 200
 
