@@ -129,8 +129,13 @@ class Dispatcher:
 
     def is_long(self, request: Request) -> bool:
         """Tell whether a request is a call of an operation that others should not wait for."""
-        entry = self._entry(request.params.get("name")) if request.method == "tools/call" else None
+        entry = self._called(request)
         return entry is not None and bool(entry["long"])
+
+    def is_write(self, request: Request) -> bool:
+        """Tell whether a request is a call of an operation that changes the store."""
+        entry = self._called(request)
+        return entry is not None and entry["effect"] != "read"
 
     def listed(self) -> list[dict[str, Any]]:
         """Return the definitions of the tools that this server lists, always in the same order."""
@@ -313,6 +318,9 @@ class Dispatcher:
 
         payload = msgspec.json.encode(result.wire() if hasattr(result, "wire") else result)
         return payload if len(payload) <= CEILING_BYTES or not entry["bounded"] else _bounded(payload, given, entry)
+
+    def _called(self, request: Request) -> dict[str, Any] | None:
+        return self._entry(request.params.get("name")) if request.method == "tools/call" else None
 
     def _entry(self, name: Json) -> dict[str, Any] | None:
         if isinstance(name, str):

@@ -30,10 +30,13 @@ from mimir.server.dispatch import CALLS, Dispatcher
 from mimir.server.front import Face, Traffic
 from mimir.server.message import MODERN_VERSIONS, Fault, Request, read_message
 
-CALL_THREADS: Final = 8
-"""How many calls run at a time; writes wait for one another in the store anyway."""
+READ_THREADS: Final = 4
+"""How many calls that only read run at a time: they never wait for a write."""
 
-LONG_CALL_THREADS: Final = 2
+WRITE_THREADS: Final = 2
+"""How many calls that write run at a time: one prepares what it writes while another is written."""
+
+LONG_THREADS: Final = 2
 """How many calls of operations declared long run at a time, beside the others."""
 
 MESSAGE_PATH: Final = "/message"
@@ -48,8 +51,9 @@ class Calls:
     def __init__(self, dispatcher: Dispatcher, traffic: Traffic) -> None:
         self.dispatcher = dispatcher
         self._traffic = traffic
-        self._calls = ThreadPoolExecutor(CALL_THREADS, "mimir-calls")
-        self._long_calls = ThreadPoolExecutor(LONG_CALL_THREADS, "mimir-long-calls")
+        self._reads = ThreadPoolExecutor(READ_THREADS, "mimir-reads")
+        self._writes = ThreadPoolExecutor(WRITE_THREADS, "mimir-writes")
+        self._long = ThreadPoolExecutor(LONG_THREADS, "mimir-long-calls")
 
     async def answer(self, request: Request, tell: Progress | None = None) -> bytes:
         """Return the reply to one request; when the caller is cancelled, so is the call."""
@@ -57,10 +61,9 @@ class Calls:
             return self.dispatcher.answer(request)
         telling = Telling(tell) if tell else None
         call = Call(request, telling)
-        pool = self._long_calls if self.dispatcher.is_long(request) else self._calls
         self._traffic.accepted += 1
         try:
-            reply = await asyncio.get_running_loop().run_in_executor(pool, call.run, self.dispatcher)
+            reply = await asyncio.get_running_loop().run_in_executor(self._pool(request), call.run, self.dispatcher)
             if telling is not None:
                 await telling.told()
             return reply or b""
@@ -70,8 +73,13 @@ class Calls:
 
     def close(self) -> None:
         """Give up what was not begun; a cancelled call that still runs is interrupted when the store is closed."""
-        self._calls.shutdown(wait=False, cancel_futures=True)
-        self._long_calls.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._reads, self._writes, self._long):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _pool(self, request: Request) -> ThreadPoolExecutor:
+        if self.dispatcher.is_long(request):
+            return self._long
+        return self._writes if self.dispatcher.is_write(request) else self._reads
 
 
 class Telling:

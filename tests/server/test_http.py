@@ -16,6 +16,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import apsw
 import httpx2
 import pytest
 from cryptography import x509
@@ -30,9 +31,10 @@ from mimir.server.auth import MAXIMUM_REQUEST_BYTES
 from mimir.server.call import Call
 from mimir.server.dispatch import Dispatcher
 from mimir.server.front import Front, Traffic, bind
+from mimir.server.http import READ_THREADS, WRITE_THREADS
 from mimir.server.message import Request
 from tests.server.client import MODERN_META, PATIENCE_S, SERVE, Run, call, remember, request, wire
-from tests.server.web import Serve, WebServer, free_port, trusting
+from tests.server.web import JSON, Serve, WebServer, free_port, trusting
 
 TOKEN = "correct-horse"
 
@@ -91,6 +93,22 @@ def test_calls_of_many_clients_run_side_by_side_and_none_is_lost(web: WebServer,
         assert list(clients.map(store, range(64))) == ["created"] * 64
     with Memory.open(db, embedding="off") as memory:
         assert memory.stats().total_entities == 64
+
+
+def test_nothing_that_reads_waits_for_writes_that_wait_for_another_process(web: WebServer, db: str) -> None:
+    web.post(remember(0, "first"))
+    other = apsw.Connection(db)
+    other.execute("BEGIN IMMEDIATE")
+    connections = [web.connect() for _ in range(2 * (READ_THREADS + WRITE_THREADS))]
+    for number, connection in enumerate(connections):
+        connection.request("POST", "/message", json.dumps(remember(number, f"k{number}")), {"Content-Type": JSON})
+    found = web.post(call(1, "mimir_recall", query="first", reinforce=False)).message()
+    assert [item["key"] for item in found["result"]["structuredContent"]["items"]] == ["first"]
+    other.close()
+    for connection in connections:
+        reply = json.loads(connection.getresponse().read())
+        assert reply["result"]["structuredContent"]["action"] == "created"
+        connection.close()
 
 
 def test_a_signal_lets_accepted_calls_finish(web: WebServer, tmp_path: Path, db: str) -> None:
@@ -383,7 +401,10 @@ def test_the_machine_may_be_called_by_address(shared: WebServer, host: str) -> N
 
 @pytest.mark.parametrize(
     ("method", "path", "status", "words"),
-    [("GET", "/", 404, ("not_found", "/mcp, /sse, /message")), ("GET", "/message", 405, ("method_not_allowed", "POST"))],
+    [
+        ("GET", "/", 404, ("not_found", "/mcp, /sse, /message")),
+        ("GET", "/message", 405, ("method_not_allowed", "POST")),
+    ],
 )
 def test_who_asks_at_the_wrong_place_is_told_the_right_one(
     shared: WebServer, method: str, path: str, status: int, words: tuple[str, str]
