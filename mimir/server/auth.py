@@ -11,7 +11,7 @@ import hmac
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -135,13 +135,22 @@ class TokenCheck:
 class BodyCheck:
     """Read what is sent as a whole, and refuse what is no JSON (415), too long (413) or too slow (408).
 
-    ``forms`` are the paths to which a form of a page may be sent instead.
+    ``forms`` are the paths to which a form of a page may be sent instead; ``fault`` returns the reply to a body that
+    is no message (400), or None.
     """
 
-    def __init__(self, app: ASGIApp, *, body_s: float = BODY_S, forms: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        body_s: float = BODY_S,
+        forms: Iterable[str] = (),
+        fault: Callable[[bytes], bytes | None] = lambda _: None,
+    ) -> None:
         self._app = app
         self._body_s = body_s
         self._forms = frozenset(forms)
+        self._fault = fault
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or refuse it."""
@@ -167,6 +176,9 @@ class BodyCheck:
         if body is None:
             await refuse(send, 413, "too_large", f"A message may have {MAXIMUM_REQUEST_BYTES} bytes at most.")
             return
+        if reply := self._fault(body):
+            await _answer(send, 400, reply)
+            return
         first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
@@ -179,19 +191,12 @@ async def refuse(send: Send, status: int, error: str, message: str, *headers: tu
     """Answer with ``status`` and close the connection, whose body may be unread."""
     from mimir.server.message import encode
 
-    body = encode({"error": error, "message": message})
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (b"content-type", b"application/json"),
-                (b"content-length", b"%d" % len(body)),
-                (b"connection", b"close"),
-                *headers,
-            ],
-        }
-    )
+    await _answer(send, status, encode({"error": error, "message": message}), (b"connection", b"close"), *headers)
+
+
+async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    described = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": described})
     await send({"type": "http.response.body", "body": body})
 
 

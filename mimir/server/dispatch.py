@@ -149,7 +149,7 @@ class Dispatcher:
         """
         entry = self._entry(name)
         if entry is None:
-            raise Fault(INVALID_PARAMS, f"Unknown tool: {name}")
+            raise Fault(INVALID_PARAMS, f"Unknown tool: {name:.200}")
         try:
             return self._run(entry, arguments), False
         except MimirError as error:
@@ -238,7 +238,7 @@ class Dispatcher:
             )
         if not modern and method == "ping":
             return b"{}"
-        raise Fault(METHOD_NOT_FOUND, f"Method not found: {method}")
+        raise Fault(METHOD_NOT_FOUND, f"Method not found: {method:.200}")
 
     def _members(self, method: str) -> list[Json]:
         if method == "tools/list":

@@ -28,7 +28,14 @@ from mimir.server.auth import BODY_S, MAXIMUM_REQUEST_BYTES, BodyCheck, TokenChe
 from mimir.server.call import Call
 from mimir.server.dispatch import CALLS, Dispatcher
 from mimir.server.front import Face, Traffic
-from mimir.server.message import MODERN_VERSIONS, Fault, Request, read_message
+from mimir.server.message import (
+    INVALID_REQUEST,
+    MODERN_VERSIONS,
+    PARSE_ERROR,
+    Fault,
+    Request,
+    read_message,
+)
 
 READ_THREADS: Final = 4
 """How many calls that only read run at a time: they never wait for a write."""
@@ -112,10 +119,12 @@ def mcp_face(calls: Calls, *, body_s: float = BODY_S) -> Face:
     sessions = StreamableHTTPSessionManager(server, max_request_body_size=MAXIMUM_REQUEST_BYTES)
     streams = SseServerTransport(MESSAGE_PATH, max_request_body_size=MAXIMUM_REQUEST_BYTES)
 
+    posted = BodyCheck(streams.handle_post_message, body_s=body_s, fault=fault_of)
+
     async def message(scope: Scope, receive: Receive, send: Send) -> None:
         request = HttpRequest(scope, receive)
         if "session_id" in request.query_params:
-            await streams.handle_post_message(scope, receive, send)
+            await posted(scope, receive, send)
         else:
             await (await answer_message(calls, request))(scope, receive, send)
 
@@ -123,15 +132,30 @@ def mcp_face(calls: Calls, *, body_s: float = BODY_S) -> Face:
         async with streams.connect_sse(scope, receive, send) as (source, sink):
             await server.run(source, sink, server.create_initialization_options())
 
-    checks = [Middleware(BodyCheck, body_s=body_s)]
-    if settings.mcp_token:
-        checks.insert(0, Middleware(TokenCheck, token=settings.mcp_token))
+    token = [Middleware(TokenCheck, token=settings.mcp_token)] if settings.mcp_token else []
+    whole = Middleware(BodyCheck, body_s=body_s)
+    whole_message = Middleware(BodyCheck, body_s=body_s, fault=fault_of)
     routes = [
-        Route("/mcp", StreamableHTTPASGIApp(sessions), middleware=checks),
-        Route("/sse", Raw(stream), methods=["GET"], middleware=checks),
-        Route(MESSAGE_PATH, Raw(message), methods=["POST"], middleware=checks),
+        Route("/mcp", StreamableHTTPASGIApp(sessions), middleware=[*token, whole_message]),
+        Route("/sse", Raw(stream), methods=["GET"], middleware=token),
+        Route(MESSAGE_PATH, Raw(message), methods=["POST"], middleware=[*token, whole]),
     ]
     return Face("serving {url}/mcp", routes, sessions.run)
+
+
+def fault_of(body: bytes) -> bytes | None:
+    """Return the reply to what is no message at all, None to a message.
+
+    The SDK would take a request whose id can be none for a notification, which nobody answers. What a message asks for
+    is left to it.
+    """
+    try:
+        message = read_message(body)
+        if isinstance(message, Request) and isinstance(message.id, float):
+            raise Fault(INVALID_REQUEST, "Invalid request: 'id' must be a string or a whole number.", id=message.id)
+    except Fault as fault:
+        return fault.reply() if fault.code in (PARSE_ERROR, INVALID_REQUEST) else None
+    return None
 
 
 class Raw:

@@ -34,7 +34,7 @@ from mimir.server.front import Front, Traffic, bind
 from mimir.server.http import READ_THREADS, WRITE_THREADS
 from mimir.server.message import Request
 from tests.server.client import MODERN_META, PATIENCE_S, SERVE, Run, call, remember, request, wire
-from tests.server.web import JSON, Serve, WebServer, free_port, trusting
+from tests.server.web import JSON, Serve, StreamClient, WebServer, free_port, trusting
 
 TOKEN = "correct-horse"
 
@@ -392,6 +392,52 @@ def test_a_request_that_breaks_the_protocol_gets_its_status(
 ) -> None:
     assert shared.send("POST", path, message, headers).status == status
     assert shared.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":NaN}}', -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":1e999}}', -32700),
+        (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', -32600),
+        (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', -32600),
+        (b'{"jsonrpc":"2.0","id":{},"method":"ping"}', -32600),
+        (b'{"jsonrpc":"1.0","id":1,"method":"ping"}', -32600),
+        (b'{"jsonrpc":"2.0","id":1,"method":7}', -32600),
+        (b"[]", -32600),
+        (b"{", -32700),
+    ],
+)
+def test_what_is_no_message_gets_the_same_reply_on_every_route(shared: WebServer, body: bytes, code: int) -> None:
+    session = shared.open_session()
+    with closing(StreamClient(shared)) as client:
+        replies = [
+            shared.post(body),
+            shared.post(body, client.endpoint),
+            shared.post(body, "/mcp", Mcp_Session_Id=session),
+            shared.post(body, "/mcp", MCP_Protocol_Version="2026-07-28", Mcp_Method="ping"),
+        ]
+        assert client.ask(PING)["result"] == {}
+    assert {reply.status for reply in replies} == {400}
+    (error,) = {json.dumps(reply.message()["error"]) for reply in replies}
+    assert json.loads(error)["code"] == code
+
+
+@pytest.mark.parametrize("route", ["stream", "session", "stateless"])
+def test_an_id_that_the_sessions_cannot_carry_is_refused_instead_of_never_answered(
+    shared: WebServer, route: str
+) -> None:
+    message = request(1.5, "ping")
+    if route == "stream":
+        with closing(StreamClient(shared)) as client:
+            reply = shared.post(message, client.endpoint)
+    elif route == "session":
+        reply = shared.post(message, "/mcp", Mcp_Session_Id=shared.open_session())
+    else:
+        reply = shared.post(modern(message), "/mcp", MCP_Protocol_Version="2026-07-28", Mcp_Method="ping")
+    assert (reply.status, reply.message()["error"]["code"]) == (400, -32600)
+    assert "whole number" in reply.message()["error"]["message"]
+    assert shared.post(message).message()["id"] == 1.5
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "[::1]:8767", "192.168.7.7"])
