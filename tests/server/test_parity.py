@@ -18,7 +18,7 @@ from mcp_types.methods import validate_server_result
 from mimir import Memory
 from mimir.config import load_settings
 from mimir.server.dispatch import Dispatcher
-from mimir.server.message import Request, read_message
+from mimir.server.message import LEGACY_VERSIONS, MODERN_VERSIONS, Request, read_message
 from tests.server.client import MODERN_META, SERVE, Client, call, request, wire
 from tests.server.web import StreamClient, WebServer, free_port
 
@@ -78,7 +78,11 @@ REQUESTS = [
 PROTOCOL_FAULTS = {18, 20, 28, 31, 32, 35}
 """The requests that break the protocol or ask for what is not there; every other failure is one of a tool."""
 
-ONLY_LEGACY = [request(21, "ping")]
+ABOUT_CLIENT = {"capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+ONLY_LEGACY = [
+    request("first", "initialize", protocolVersion="2025-11-25", **ABOUT_CLIENT),
+    request(21, "ping"),
+]
 ONLY_MODERN = [request("discover", "server/discover")]
 
 
@@ -175,13 +179,13 @@ def test_every_front_gives_the_replies_of_the_dispatcher(front: Front, era: str,
         assert given == wanted
 
 
-@pytest.mark.parametrize("era", [LEGACY, MODERN])
-def test_every_result_fits_the_schema_of_its_revision(era: str, filled: Path, tmp_path: Path) -> None:
-    asked = [*REQUESTS, *(ONLY_MODERN if era == MODERN else ONLY_LEGACY)]
-    given = replies(in_process, filled, tmp_path, era)
+@pytest.mark.parametrize("revision", [*LEGACY_VERSIONS, *MODERN_VERSIONS])
+def test_every_result_fits_the_schema_of_its_revision(revision: str, filled: Path, tmp_path: Path) -> None:
+    asked = [*REQUESTS, *(ONLY_MODERN if revision in MODERN_VERSIONS else ONLY_LEGACY)]
+    given = replies(in_process, filled, tmp_path, revision)
     for one, reply in zip(asked, given, strict=True):
         if "result" in reply:
-            validate_server_result(one["method"], era, reply["result"])
+            validate_server_result(one["method"], revision, reply["result"])
         else:
             JSONRPCError.model_validate(reply)
     assert {reply["id"] for reply in given if "error" in reply} == PROTOCOL_FAULTS
