@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from mimir.errors import NotFound
-from mimir.server.message import INVALID_PARAMS, RESOURCE_NOT_FOUND, Fault
+from mimir.rules.bounds import CEILING_BYTES, fit
+from mimir.server.message import INVALID_PARAMS, RESOURCE_NOT_FOUND, Fault, encode
 
 if TYPE_CHECKING:
     from mimir.model import Json
@@ -48,7 +49,7 @@ class Resource(NamedTuple):
     type: str
     audience: tuple[str, ...]
     priority: float
-    read: Callable[[Run, Mapping[str, str]], Json]
+    read: Callable[[Run, Mapping[str, str]], str | dict[str, Json]]
 
     def listed(self) -> dict[str, Json]:
         """Return the resource as a list shows it."""
@@ -99,7 +100,7 @@ def read_resource(resource: Resource, values: Mapping[str, str], address: str, r
         MimirError: there is no such memory, or the operation that reads it failed.
     """
     content = resource.read(run, values)
-    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    text = content if isinstance(content, str) else _bounded(content)
     return {"uri": address, "mimeType": resource.type, "text": text}
 
 
@@ -121,6 +122,15 @@ def links_to_long(payload: bytes) -> list[dict[str, Json]]:
     ]
 
 
+def _bounded(content: dict[str, Json]) -> str:
+    """Return what was read as JSON; what was put together from several results may be too long for one."""
+    text = encode(content)
+    if len(text) > CEILING_BYTES:
+        fitted, cut = fit(content, CEILING_BYTES, lambda part: len(encode(part)))
+        text = encode({**fitted, "truncated": cut.note(None) if cut else ""})
+    return text.decode()
+
+
 def _matched(template: str, address: str) -> dict[str, str] | None:
     parts, given = template.split("/"), address.split("/")
     if len(parts) != len(given):
@@ -137,20 +147,20 @@ def _matched(template: str, address: str) -> dict[str, str] | None:
     return values if all(values.values()) else None
 
 
-def _read_named(run: Run, values: Mapping[str, str]) -> Json:
+def _read_named(run: Run, values: Mapping[str, str]) -> dict[str, Json]:
     found = run("as_of", {**values, "as_of_unix_ms": _ANY_TIME})
     if not found["found"]:
         raise NotFound(f"Entity not found: {values['category']}/{values['key']}")
     return run("get_entity", {"id": found["id"]})
 
 
-def _read_today(run: Run, _: Mapping[str, str]) -> Json:
+def _read_today(run: Run, _: Mapping[str, str]) -> dict[str, Json]:
     now = time.localtime()
     midnight = time.mktime((now.tm_year, now.tm_mon, now.tm_mday, 0, 0, 0, 0, 0, -1))
     return run("timeline", {"from_ms": int(midnight * 1000), "limit": _EVENTS})
 
 
-def _read_schema(run: Run, _: Mapping[str, str]) -> Json:
+def _read_schema(run: Run, _: Mapping[str, str]) -> dict[str, Json]:
     counts, places = run("stats", {}), run("workspace_list", {})
     return {
         "address": ["workspace_hash", "category", "key"],
@@ -159,6 +169,7 @@ def _read_schema(run: Run, _: Mapping[str, str]) -> Json:
         "types": counts["by_type"],
         "layers": counts["by_layer"],
         "workspaces": {one["workspace_hash"]: one["entities"] for one in places["workspaces"]},
+        **{name: value for part in (counts, places) for name, value in part.items() if name == "truncated"},
     }
 
 

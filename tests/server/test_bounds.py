@@ -14,6 +14,7 @@ from mimir.catalogue import load_catalogue
 from mimir.config import load_settings
 from mimir.rules.bounds import CEILING_BYTES, SHORTEST_REPLY
 from mimir.server.dispatch import Dispatcher
+from mimir.server.message import Request
 
 CATALOGUE = load_catalogue()
 LONG = "A sentence about the größe of rivers. " * 20_000
@@ -47,6 +48,10 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dispatcher]:
     dispatcher = Dispatcher(load_settings(db=path, embedding="off"))
     yield dispatcher
     dispatcher.close()
+
+
+def read(uri: str) -> Request:
+    return Request(1, "resources/read", {"uri": uri}, modern=True)
 
 
 def use(dispatcher: Dispatcher, name: str, **arguments: object) -> dict[str, Any]:
@@ -137,12 +142,29 @@ def test_in_python_a_bounded_recall_gives_the_same_kind_of_result(full: Dispatch
 
 
 def test_a_resource_is_bounded_as_the_tool_that_reads_it(full: Dispatcher) -> None:
-    from mimir.server.message import Request
-
-    reply = full.answer(Request(1, "resources/read", {"uri": "mimir://always-on"}, modern=True))
-    (content,) = json.loads(reply)["result"]["contents"]
+    (content,) = json.loads(full.answer(read("mimir://always-on")))["result"]["contents"]
     assert len(content["text"].encode()) <= CEILING_BYTES
     assert len(json.loads(content["text"])["items"]) == 3
+
+
+def test_a_resource_made_of_several_results_is_bounded_and_says_so(db: str) -> None:
+    with Memory.open(db, embedding="off") as memory:
+        memory.remember_many(
+            {
+                "category": f"category {number} {'x' * 50}",
+                "key": "k",
+                "body_json": {"content": told(number)},
+                "workspace_hash": f"workspace {number} {'y' * 50}",
+            }
+            for number in range(900)
+        )
+    dispatcher = Dispatcher(load_settings(db=db, embedding="off"))
+    (content,) = json.loads(dispatcher.answer(read("mimir://schema")))["result"]["contents"]
+    dispatcher.close()
+    assert len(content["text"].encode()) <= CEILING_BYTES
+    words = json.loads(content["text"])
+    assert words["categories"]
+    assert "of 900" in words["truncated"]
 
 
 def test_hosts_are_told_which_tools_to_load_at_once_and_which_results_to_show_whole() -> None:
