@@ -46,6 +46,12 @@ WRITE_THREADS: Final = 2
 LONG_THREADS: Final = 2
 """How many calls of operations declared long run at a time, beside the others."""
 
+MOST_SESSIONS: Final = 2_000
+"""How many sessions of the handshake era are kept at a time, each of about 45 kB; none beyond that is opened (503)."""
+
+SESSION_S: Final = 1_800.0
+"""After how many seconds without a request or an open stream a session ends."""
+
 MESSAGE_PATH: Final = "/message"
 JSON: Final = "application/json"
 
@@ -116,7 +122,12 @@ def mcp_face(calls: Calls, *, body_s: float = BODY_S) -> Face:
     """Return the transports of the protocol, each route with its checks."""
     settings = calls.dispatcher.settings
     server = build_server(calls)
-    sessions = StreamableHTTPSessionManager(server, max_request_body_size=MAXIMUM_REQUEST_BYTES)
+    sessions = StreamableHTTPSessionManager(
+        server,
+        max_request_body_size=MAXIMUM_REQUEST_BYTES,
+        max_sessions=MOST_SESSIONS,
+        session_idle_timeout=SESSION_S,
+    )
     streams = SseServerTransport(MESSAGE_PATH, max_request_body_size=MAXIMUM_REQUEST_BYTES)
 
     posted = BodyCheck(streams.handle_post_message, body_s=body_s, fault=fault_of)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -476,38 +476,50 @@ def test_listed_names_and_origins_are_served_and_only_they_get_cors_headers(serv
     assert web.send("POST", "/message", PING, {"Origin": "https://evil.example"}).status == 403
 
 
-def test_a_body_that_does_not_arrive_is_given_up(db: str) -> None:
+@contextmanager
+def served_with(db: str, changes: str = "pass", **arguments: object) -> Iterator[WebServer]:
+    """Serve with other bounds than those in force, which would take a test too long to reach."""
     port = free_port()
+    given = "".join(f", {name}={value!r}" for name, value in arguments.items())
     code = (
-        "from mimir.config import load_settings; from mimir.server.dispatch import Dispatcher;"
-        "from mimir.cli.faces import serve_over_http;"
-        f"serve_over_http(Dispatcher(load_settings(db={db!r}, port={port})), mcp=True, web=False, body_s=0.05)"
+        "import mimir.server.front, mimir.server.http; from mimir.config import load_settings;"
+        "from mimir.server.dispatch import Dispatcher; from mimir.cli.faces import serve_over_http;"
+        f"{changes}; serve_over_http(Dispatcher(load_settings(db={db!r}, port={port})), mcp=True, web=False{given})"
     )
     web = WebServer([sys.executable, "-c", code], port)
-    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
-        head = (
-            b"POST /message HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
-        )
-        connection.sendall(head)
-        assert connection.recv(64).startswith(b"HTTP/1.1 408")
+    yield web
     assert web.is_alive()
     web.close()
+
+
+def test_a_body_that_does_not_arrive_is_given_up(db: str) -> None:
+    head = b"POST /message HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    with (
+        served_with(db, body_s=0.05) as web,
+        socket.create_connection(("127.0.0.1", web.port), PATIENCE_S) as connection,
+    ):
+        connection.sendall(head)
+        assert connection.recv(64).startswith(b"HTTP/1.1 408")
 
 
 @pytest.mark.parametrize("begun", [b"", b"POST /message HTTP/1.1\r\nHost: loc"])
 def test_a_head_that_does_not_arrive_is_given_up(db: str, begun: bytes) -> None:
-    port = free_port()
-    code = (
-        "from mimir.config import load_settings; from mimir.server.dispatch import Dispatcher;"
-        "from mimir.cli.faces import serve_over_http; from mimir.server.front import TimedHead; TimedHead.head_s = 0.5;"
-        f"serve_over_http(Dispatcher(load_settings(db={db!r}, port={port})), mcp=True, web=False)"
-    )
-    web = WebServer([sys.executable, "-c", code], port)
-    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
+    with (
+        served_with(db, "mimir.server.front.TimedHead.head_s = 0.5") as web,
+        socket.create_connection(("127.0.0.1", web.port), PATIENCE_S) as connection,
+    ):
         connection.sendall(begun)
         assert connection.recv(64).startswith(b"HTTP/1.1 408")
-    assert web.is_alive()
-    web.close()
+
+
+def test_more_sessions_than_may_be_kept_are_refused_until_one_ends(db: str) -> None:
+    with served_with(db, "mimir.server.http.MOST_SESSIONS = 2") as web:
+        first, second = web.open_session(), web.open_session()
+        opening = request(0, "initialize", protocolVersion="2025-11-25", capabilities={})
+        assert web.post(opening, "/mcp").status == 503
+        assert web.ask(PING, second)["result"] == {}
+        assert web.send("DELETE", "/mcp", headers={"Mcp-Session-Id": first}).status == 200
+        assert web.open_session()
 
 
 def test_more_requests_than_the_rate_allows_are_put_off(serve: Serve) -> None:
