@@ -331,6 +331,7 @@ def test_a_filter_decides_before_the_crowd_is_cut(crowded: Memory, limit: int) -
     """A category with few rows is ranked in full, however common the word is elsewhere."""
     answer = crowded.recall("alpha", category="rare", mode="fts5", limit=limit)
     assert keys(answer) == ["old and best", "old and whole", "new and poor"][:limit]
+    assert not noted(answer)
 
 
 def test_no_memory_stands_twice_when_the_crowd_is_cut(crowded: Memory) -> None:
@@ -350,22 +351,31 @@ def test_a_search_by_category_looks_up_the_owners_of_the_first_matches_only(keyw
         {"category": "ab"[number % 2], "key": f"k{number}", "body_json": json.dumps(f"alpha {number}")}
         for number in range(400)
     )
+    assert len(owners_looked_up(keyword_memory, "b", 10)) <= 50
+
+
+def test_a_search_in_a_small_category_looks_up_no_owners_of_the_whole_crowd(crowded: Memory) -> None:
+    assert len(owners_looked_up(crowded, "rare", 3)) <= 64
+
+
+def owners_looked_up(memory: Memory, category: str, limit: int) -> list[int]:
+    """Return the passages whose owners a search for alpha asks for, one by one; it finds as many as it may."""
     asked: list[int] = []
 
     def note(_: object, sql: str, bindings: tuple[str, ...]) -> bool:
-        if "FROM passages p CROSS JOIN entities" in sql:
+        if "json_each(?)" in sql and "FROM passages p CROSS JOIN entities" in sql:
             asked.extend(json.loads(next(value for value in bindings if value.startswith("["))))
         return True
 
-    store = keyword_memory.store
+    store = memory.store
     connection = store.database.connection  # type: ignore[attr-defined]  # the store is one in SQLite
     connection.exec_trace = note
     try:
-        found, _ = store.match_text(words("alpha"), Filter(category="b"), 10)
+        found, _ = store.match_text(words("alpha"), Filter(category=category), limit)
     finally:
         connection.exec_trace = None
-    assert len(found) == 10
-    assert len(asked) == len(set(asked)) <= 50
+    assert len(found) == limit
+    return asked
 
 
 def test_the_last_write_is_the_latest_of_what_was_made_changed_and_stored_in_bulk(

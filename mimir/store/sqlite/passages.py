@@ -14,30 +14,33 @@ Span: TypeAlias = tuple[int, int, int, int, int]
 """A row of the passage table: id, owner, scope, start and length."""
 
 
+def owned(columns: str, chosen: str, bindings: Sequence[object], filter_: Filter) -> tuple[str, tuple[object, ...]]:
+    """Return a query for columns of the chosen passages, ``p``, whose owner, ``e``, a filter lets through.
+
+    Past versions are owners too if the filter says so; theirs are negative numbers.
+    """
+    where, values = conditions(filter_)
+    scope, scope_values = scope_conditions(filter_)
+    if scope:
+        where = f"p.scope IN (SELECT number FROM scopes WHERE {scope}) AND {where}"
+    owners = {"entities": "p.owner", "versions": "-p.owner"} if filter_.past_versions else {"entities": "p.owner"}
+    sql = " UNION ALL ".join(
+        f"SELECT {columns} FROM passages p CROSS JOIN {table} e ON e.number = {number} WHERE {chosen} AND {where}"
+        for table, number in owners.items()
+    )
+    return sql, (*bindings, *scope_values, *values) * len(owners)
+
+
 class PassageRows:
     """The passage table of one store file."""
 
     database: Database
 
     def owners(self, ids: Iterable[int], filter_: Filter) -> dict[int, tuple[int, int]]:
-        """Return the owner of each passage, and the owner's number of passages, if a filter lets the owner through.
-
-        Past versions are owners too if the filter says so; theirs are negative numbers.
-        """
-        where, bindings = conditions(filter_)
-        scope, scope_bindings = scope_conditions(filter_)
-        if scope:
-            where = f"p.scope IN (SELECT number FROM scopes WHERE {scope}) AND {where}"
-            bindings = [*scope_bindings, *bindings]
-        select = "SELECT p.id, p.owner, e.passages FROM passages p CROSS JOIN"
-        chosen = "WHERE p.id IN (SELECT value FROM json_each(?)) AND"
-        listed = json.dumps(list(ids))
-        sql = f"{select} entities e ON e.number = p.owner {chosen} {where}"
-        values: tuple[object, ...] = (listed, *bindings)
-        if filter_.past_versions:
-            sql += f" UNION ALL {select} versions e ON e.number = -p.owner {chosen} {where}"
-            values += values
-        return {row[0]: (row[1], row[2]) for row in self.database.execute(sql, values)}
+        """Return the owner of each passage, and the owner's number of passages, if a filter lets the owner through."""
+        chosen = "p.id IN (SELECT value FROM json_each(?))"
+        sql, bindings = owned("p.id, p.owner, e.passages", chosen, (json.dumps(list(ids)),), filter_)
+        return {row[0]: (row[1], row[2]) for row in self.database.execute(sql, bindings)}
 
     def first_owned(self, ranked: Sequence[tuple[int, float]], filter_: Filter, limit: int) -> list[Candidate]:
         """Return the first ``limit`` of ranked passages, each with its score, whose owner a filter lets through."""

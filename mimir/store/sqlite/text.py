@@ -14,7 +14,7 @@ from mimir.rules.query import Query
 from mimir.rules.text import segment
 from mimir.store.codec import BODY_COLUMNS, opened_body
 from mimir.store.sqlite.filters import conditions
-from mimir.store.sqlite.passages import PassageRows
+from mimir.store.sqlite.passages import PassageRows, owned
 
 RANKED_MATCHES: Final = 8_192
 """Most matches that one query ranks: BM25 costs about a microsecond for each."""
@@ -110,24 +110,27 @@ class TextIndex(PassageRows):
         found = (row[5] for row in rows if holds(row[4]) or holds(opened_body(row, self.database.seal)))
         return tuple(islice(found, limit))
 
-    def _best(
-        self, table: str, expression: str, filter_: Filter, limit: int, *, every: bool = False
-    ) -> tuple[list[Candidate], bool]:
-        lowest = 0 if every else self._lowest_ranked(table, expression)
-        found: list[Candidate] = []
-        for depth in (limit * _OVERFETCH, -1):
-            ranked = self.database.execute(
-                f"SELECT rowid, -bm25({table}) AS score FROM {table}"
-                f" WHERE {table} MATCH ? AND rowid >= ? ORDER BY score DESC, rowid LIMIT ?",
-                (expression, lowest, depth),
-            ).fetchall()
-            found = self.first_owned(ranked, filter_, limit)
-            if len(found) >= limit or len(ranked) < depth:
-                break
-        if len(found) < limit and lowest:
-            # The filter lets few of the newest through: all matches compete after all.
-            return self._best(table, expression, filter_, limit, every=True)[0], False
-        return found, lowest <= 0
+    def _best(self, table: str, expression: str, filter_: Filter, limit: int) -> tuple[list[Candidate], bool]:
+        lowest = self._lowest_ranked(table, expression)
+        depth = limit * _OVERFETCH
+        ranked = self._ranked(table, expression, depth, "rowid >= ?", (lowest,))
+        found = self.first_owned(ranked, filter_, limit)
+        if len(found) == limit or (not lowest and len(ranked) < depth):
+            return found, not lowest
+        # The filter lets few through: it is asked before anything is ranked, and all matches compete.
+        passing, bindings = owned("1", f"p.id = {table}.rowid", (), filter_)
+        ranked = self._ranked(table, expression, limit, f"EXISTS ({passing})", bindings)
+        return self.first_owned(ranked, filter_, limit), True
+
+    def _ranked(
+        self, table: str, expression: str, limit: int, test: str, bindings: Sequence[object]
+    ) -> list[tuple[int, float]]:
+        rows = self.database.execute(
+            f"SELECT rowid, -bm25({table}) AS score FROM {table}"
+            f" WHERE {table} MATCH ? AND {test} ORDER BY score DESC, rowid LIMIT ?",
+            (expression, *bindings, limit),
+        )
+        return rows.fetchall()
 
     def _lowest_ranked(self, table: str, expression: str) -> int:
         """Return the id from which matches are ranked: 0, or the one after the newest match that is one too many."""
