@@ -120,9 +120,7 @@ def kill_trials(folder: Path, work: str, numbers: Iterable[int], seed: int = 1) 
     outcome = Outcome(suite=f"kill -9 during {work}")
     chance = random.Random(f"{work} {seed}")
     template, deeds = _template(folder / f"{work}-template", work)
-    options: dict[str, object] = {"newer": True} if work == "upgrade" else {}
-    if work.startswith(_SEALED):
-        options["key"] = "old.key"
+    options = {"newer": True} if work == "upgrade" else _key_option(work)
     kinds = (*CHANGING, "file")
     calls = _calls_of(work, template, folder, **options)
     total = sum(calls.get(kind, 0) for kind in kinds)
@@ -193,9 +191,12 @@ def error_trials(folder: Path, numbers: Iterable[int], seed: int = 1) -> Outcome
     """Let calls to the disk fail, once or from then on, and check what was acknowledged on a disk that works again."""
     outcome = Outcome(suite="failing reads, writes, syncs, truncations")
     chance = random.Random(seed)
-    works = ("write", "write", "write", "bulk", "purge", "vacuum", "reindex", "embed", "migrate", "groom")
+    works = (
+        *("write", "write", "sealed write", "bulk", "purge", "sealed purge", "vacuum", "reindex", "embed", "migrate"),
+        "groom",
+    )
     made = {work: _template(folder / f"{work}-whole", work) for work in dict.fromkeys(works)}
-    counts = {work: _calls_of(work, template, folder) for work, (template, _) in made.items()}
+    counts = {work: _calls_of(work, template, folder, **_key_option(work)) for work, (template, _) in made.items()}
     for number in numbers:
         work = chance.choice(works)
         template, deeds = made[work]
@@ -211,9 +212,11 @@ def full_trials(folder: Path, numbers: Iterable[int], seed: int = 1) -> Outcome:
     """Let the disk run full at any write: no space from then on, or files that may not grow beyond a size."""
     outcome = Outcome(suite="full disk")
     chance = random.Random(seed)
-    works = ("write", "write", "bulk", "vacuum", "reindex", "migrate")
+    works = ("write", "sealed write", "bulk", "vacuum", "reindex", "migrate")
     made = {work: _template(folder / f"{work}-before", work) for work in dict.fromkeys(works)}
-    counts = {work: _calls_of(work, template, folder)["write"] for work, (template, _) in made.items()}
+    counts = {
+        work: _calls_of(work, template, folder, **_key_option(work))["write"] for work, (template, _) in made.items()
+    }
     for number in numbers:
         work = chance.choice(works)
         template, deeds = made[work]
@@ -555,6 +558,10 @@ def _key_for(path: Path, work: str) -> str:
     return _key_beside(path, "old") if work.startswith(_SEALED) else ""
 
 
+def _key_option(work: str) -> dict[str, object]:
+    return {"key": "old.key"} if work.startswith(_SEALED) else {}
+
+
 def _key_beside(path: Path, name: str) -> str:
     return str(path.with_name(f"{name}.key")) if name else ""
 
@@ -603,7 +610,8 @@ def _expect_quiet(outcome: Outcome, done: Done, *, killed: bool = False) -> None
 def _fault_trial(
     outcome: Outcome, work: str, path: Path, deeds: Sequence[Deed], fault: list[Any] | None, **options: object
 ) -> None:
-    done = do(work, path, fault=fault, rounds=2 if work == "write" else 1, patience_ms=2_000, **options)
+    rounds = 2 if work.endswith("write") else 1
+    done = do(work, path, fault=fault, rounds=rounds, patience_ms=2_000, **_key_option(work), **options)
     outcome.trials += 1
     outcome.met += bool(done.met or done.errors)
     outcome.told += bool(done.errors)
@@ -613,7 +621,7 @@ def _fault_trial(
             outcome.lost.append(f"{path}: a strange error: {error}")
     everything = [*deeds, *done.deeds]
     outcome.acknowledged += len(everything)
-    _judge(outcome, f"{path} {work} {fault or options}", path, everything, work)
+    _judge(outcome, f"{path} {work} {fault or options}", path, everything, work, key=_key_for(path, work))
     shutil.rmtree(path.parent)
 
 
