@@ -128,7 +128,7 @@ class Api:
             return None
         try:
             items = msgspec.json.decode(reply.data, type=list[dict[str, Any]])
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):
             raise Unavailable("the answer is no list of JSON objects") from None
         match = _NEXT.search(reply.headers.get("Link", ""))
         following = match.group(1) if match else ""
@@ -204,7 +204,7 @@ class Api:
         reason = _REASONS.get(reply.status) or f"HTTP {reply.status}: {reply.reason}"
         try:
             said = msgspec.json.decode(reply.data)["message"]
-        except (msgspec.DecodeError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             said = ""
         told = f"{reason} ({said})" if isinstance(said, str) and said else reason
         kind = Stopped if reply.status == _STATUS_UNAUTHORIZED else Unavailable

@@ -151,7 +151,7 @@ def records(name: str, data: bytes) -> Iterator[tuple[str, dict[str, Json]] | Pr
         place = f"{base_name(name)}:{number}"
         try:
             record = msgspec.json.decode(line)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             yield Problem(place=place, reason=f"no JSON: {error}")
             continue
         if isinstance(record, dict):
@@ -170,7 +170,7 @@ def whole(data: bytes) -> Json:
     """Return the JSON value that a file holds, None if it holds none."""
     try:
         return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 

@@ -48,6 +48,13 @@ class _Reader(HTMLParser):
         lines = [line.rstrip() for line in "".join(self._parts).split("\n")]
         return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """Read a section that opens with ``<![``; one of no kind that HTML knows is a comment, as in browsers."""
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            return self.parse_bogus_comment(i)
+
     def handle_starttag(self, tag: str, _attributes: list[tuple[str, str | None]]) -> None:
         if tag in _SILENT:
             self._silent.append(tag)

@@ -234,7 +234,7 @@ def _object(body: bytes) -> dict[str, Json]:
     """
     try:
         value = msgspec.json.decode(body) if body.strip() else {}
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"The body is no JSON: {error}.", hint="Send a JSON object.") from None
     if not isinstance(value, dict):
         raise InvalidInput("The body is no JSON object.", hint='Send one, such as {"revision": 7}.')

@@ -282,11 +282,13 @@ def test_a_run_that_stopped_between_comments_goes_on_where_it_was(memory: Memory
         (fail(200, [{"id": 1}]), "an entry of the list is no issue"),
         (fail(200, [{"number": 5, "updated_at": EARLY}]), "it is not described as issues are"),
         (fail(200, b"[" * 100_000), "no list of JSON objects"),
+        (fail(200, b'[{"title":"\xaa"}]'), "no list of JSON objects"),
+        (fail(422, b'{"message":"\xaa"}'), "HTTP 422"),
         (fail(302, b"", Location="http://elsewhere.example/"), "another server"),
         (fail(200, [], Link='<http://elsewhere.example/x>; rel="next"'), "another server"),
         (fail(307, b""), "another server"),
     ],
-    ids=range(14),
+    ids=range(16),
 )
 def test_what_cannot_be_read_is_named_and_the_next_repository_is_read(
     reading: OpenWith, server: GithubServer, fault: Fault, words: str

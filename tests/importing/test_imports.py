@@ -222,10 +222,10 @@ def test_what_is_in_no_format_is_refused_or_brings_nothing(
 def test_broken_lines_are_named_and_the_rest_is_read(memory: Memory, tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     lines(path, [{"type": "user", "sessionId": "s", "uuid": "u", "message": {"content": "hello there"}}])
-    path.write_text(path.read_text(encoding="utf-8") + '{"type": "user"}\n[1]\n{"type": "us', encoding="utf-8")
+    path.write_bytes(path.read_bytes() + b'{"type": "user"}\n[1]\n{"type": "\xaa"}\n{"type": "us')
     result = memory.import_from(str(path))
-    assert (result.created, result.failed) == (1, 3)
-    assert [error.partition(" ")[0] for error in result.errors] == ["s.jsonl:2:", "s.jsonl:3:", "s.jsonl:4:"]
+    assert (result.created, result.failed) == (1, 4)
+    assert [error.partition(" ")[0] for error in result.errors] == [f"s.jsonl:{number}:" for number in range(2, 6)]
 
 
 def test_trees_with_circles_and_holes_are_read_as_far_as_they_go(memory: Memory, tmp_path: Path) -> None:
