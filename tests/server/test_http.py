@@ -512,14 +512,25 @@ def test_a_head_that_does_not_arrive_is_given_up(db: str, begun: bytes) -> None:
         assert connection.recv(64).startswith(b"HTTP/1.1 408")
 
 
+OPENING = request(
+    0, "initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo={"name": "test", "version": "1"}
+)
+
+
 def test_more_sessions_than_may_be_kept_are_refused_until_one_ends(db: str) -> None:
     with served_with(db, "mimir.server.http.MOST_SESSIONS = 2") as web:
         first, second = web.open_session(), web.open_session()
-        opening = request(0, "initialize", protocolVersion="2025-11-25", capabilities={})
-        assert web.post(opening, "/mcp").status == 503
+        assert web.post(OPENING, "/mcp").status == 503
         assert web.ask(PING, second)["result"] == {}
         assert web.send("DELETE", "/mcp", headers={"Mcp-Session-Id": first}).status == 200
         assert web.open_session()
+
+
+def test_a_session_that_nobody_uses_ends(db: str) -> None:
+    with served_with(db, "mimir.server.http.MOST_SESSIONS, mimir.server.http.SESSION_S = 1, 0.2") as web:
+        session = web.open_session()
+        assert 200 in (web.post(OPENING, "/mcp").status for _ in range(10_000))
+        assert web.post(PING, "/mcp", Mcp_Session_Id=session).status == 404
 
 
 def test_more_requests_than_the_rate_allows_are_put_off(serve: Serve) -> None:
