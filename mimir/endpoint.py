@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
+from mimir import progress
 from mimir.errors import Unavailable
 from mimir.remote import Reply, exchange, read_address, read_secret, without_secret
 
@@ -89,7 +90,7 @@ class Endpoint(NamedTuple):
                 pause = max(pause, _asked_pause(reply))
             if attempts <= 0 or time.monotonic() + pause >= until:
                 raise failure
-            time.sleep(pause)
+            progress.pause(pause)
             pause *= 2
 
     def failure(self, reason: str, hint: str = "") -> Unavailable:

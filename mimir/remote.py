@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from mimir.errors import InvalidInput, Unavailable
+from mimir.progress import wait_until
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -80,22 +81,21 @@ def exchange(
 
     Raises:
         Unavailable: there is no reply in time, none at all, or one beyond `LONGEST_REPLY_BYTES`.
+        Cancelled: nobody waits for it any more.
     """
-    import queue
     import threading
 
-    answers: queue.SimpleQueue[Reply | str] = queue.SimpleQueue()
+    answers: list[Reply | str] = []
+    answered = threading.Event()
 
     # In a thread of its own, since the timeout of a socket neither covers the look-up of a name nor ends a reply that
     # comes byte by byte.
     def talk() -> None:
-        answers.put(_talk(url, data, {"User-Agent": "mimir", **(headers or {})}, timeout_s))
+        answers.append(_talk(url, data, {"User-Agent": "mimir", **(headers or {})}, timeout_s))
+        answered.set()
 
     threading.Thread(target=talk, name="mimir-exchange", daemon=True).start()
-    try:
-        answer = answers.get(timeout=timeout_s)
-    except queue.Empty:
-        answer = _late(timeout_s)
+    answer = answers[0] if wait_until(answered.wait, timeout_s) else _late(timeout_s)
     if isinstance(answer, str):
         raise Unavailable(answer)
     return answer

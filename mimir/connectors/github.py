@@ -20,6 +20,7 @@ import msgspec
 from mimir.connectors import Bookmark, Document, Found, GithubSource, Text, Unreadable
 from mimir.errors import InvalidInput, MimirError, Unavailable
 from mimir.model import Json
+from mimir.progress import pause
 from mimir.remote import Reply, exchange, read_address, read_secret, without_secret
 
 NAME: Final = "github"
@@ -194,7 +195,7 @@ class Api:
             at = datetime.fromtimestamp(time.time() + seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
             raise Stopped(f"{reason}; what was read is kept, run again after {at} UTC")
         if seconds > 0:
-            time.sleep(seconds)
+            pause(seconds)
 
     def _check_place(self, url: str) -> None:
         if urlsplit(url)[:2] != urlsplit(self._base)[:2]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import pytest
 from mimir.progress import Cancelled, cancelled_when
 from mimir.server.http import READ_THREADS
 from mimir.store.sqlite import SqliteStore
-from tests.server.client import MODERN_META, Client, Start, call, remember, request
+from tests.server.client import MODERN_META, PATIENCE_S, Client, Start, call, remember, request
 from tests.server.endless import ENDLESS
 from tests.server.web import ACCEPT, JSON, StreamClient, WebServer, free_port
 
@@ -76,6 +77,20 @@ def test_a_call_that_waits_for_another_process_can_be_cancelled(start: Start, db
     assert server.use("mimir_recall", query="", reinforce=False)["items"] == []  # while the lock is still held
     other.close()
     assert server.use("mimir_recall", query="", reinforce=False)["items"] == []
+
+
+def test_a_call_that_waits_for_a_language_model_can_be_cancelled(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE_S)
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        server = start("--embedding", "off", "--llm-endpoint", endpoint, "--llm-timeout-secs", "600")
+        server.ask(remember(1, "tides", "The tide is out at noon."))
+        server.send(call(2, "mimir_ask", query="When is the tide out?"))
+        asked, _ = silent.accept()
+        with asked:
+            server.send(cancelled(2))
+            # It is answered on the thread on which the other waited.
+            assert server.use("mimir_decay", dry_run=True)["entities_checked"] == 1
 
 
 @pytest.fixture
