@@ -17,10 +17,11 @@ from mimir.model import RETIRED_STATUSES, Entity, Filter, Stored, is_live
 from mimir.operation import Doc, check_texts, operation, read_value
 from mimir.operations.entities import Category, Key, WorkspaceToFind
 from mimir.operations.graph import checked_relationship
+from mimir.progress import report
 from mimir.recording import add, change, find_one, new_entity
 
 if TYPE_CHECKING:
-    from mimir.rules.conflicts import Disagreement
+    from mimir.rules.conflicts import Disagreement, Memory
 
 FAMILY: Final = "Quality"
 VERIFIED_FROM: Final = 0.7
@@ -433,7 +434,10 @@ def _find_conflicts(
         if embedder is not None and model is not None:
             vectors = engine.store.first_vectors(model, embedder.dimensions, numbers)
     window = [stored[number] for number in numbers]
-    memories = [read_memory(one.entity) for one in window]
+    memories: list[Memory] = []
+    for start in range(0, len(window), _BATCH):
+        memories += [read_memory(one.entity) for one in window[start : start + _BATCH]]
+        report(len(memories), len(window))
     if vectors is None:
         pairs = disagreements(memories)
     else:

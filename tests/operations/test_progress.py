@@ -19,6 +19,7 @@ LONG_WORK: dict[str, tuple[Callable[[Memory, str], object], int | None]] = {
     "decay": (lambda memory, _: memory.decay(), None),
     "compact": (lambda memory, _: memory.compact(dry_run=True), None),
     "cohere": (lambda memory, _: memory.cohere(), None),
+    "conflicts": (lambda memory, _: memory.conflicts(category="c"), COUNT),
     "purge": (lambda memory, _: memory.purge(), COUNT),
     "federate": (lambda memory, _: memory.federate("", "copy"), COUNT),
     # The archived ones are looked at too: they may have left a note behind.
