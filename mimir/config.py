@@ -250,6 +250,9 @@ OPTIONS: Final = (
 )
 
 _BY_FIELD: Final = {option.field: option for option in OPTIONS}
+FILES: Final = ("encryption_key", "log_file", "connectors_config", "tls_cert", "tls_key")
+"""The settings that name a file beside the store; ``~`` is the home folder in each."""
+
 _TOKENS: Final = ("mcp_token", "web_auth_token")
 _SECRETS: Final = ("llm_api_key", "embedding_api_key", *_TOKENS)
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
@@ -329,7 +332,7 @@ def load_settings(**flags: object) -> Settings:
             source = option.environment
         values[option.field] = option.default if given is None else parse_option(option, given, source)
     values["db"] = str(expand(values["db"])) if values["db"] else str(default_store().path)
-    for field in ("connectors_config", "encryption_key", "tls_cert", "tls_key"):
+    for field in FILES:
         values[field] = expand(values[field])
     for field in _TOKENS:
         # What comes out of a file often ends in a line end, which no request can send.
@@ -511,6 +514,11 @@ def is_offline() -> bool:
 def forbid_telemetry() -> None:
     """Keep libraries that are imported from now on from collecting usage data; nothing leaves this machine."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def named_project() -> str:
+    """Return the folder that a client names to the hooks it runs, which may run elsewhere; empty for none."""
+    return os.environ.get("CLAUDE_PROJECT_DIR") or os.environ.get("CURSOR_PROJECT_DIR", "")
 
 
 def environment_for_child(**changes: str) -> dict[str, str]:

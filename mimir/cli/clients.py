@@ -50,12 +50,17 @@ _ROAMING: Final = "${APPDATA:-~/AppData/Roaming}"
 
 
 class Hooks(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a client declares commands that run when a session starts and ends, how it counts time, what it knows."""
+    """Where a client declares commands that run when a session starts and ends, how it counts time, what it knows.
+
+    ``is_grouped`` says that each command stands in a group of its own; a new file begins as ``start``.
+    """
 
     files: Mapping[Scope, str]
     format: Format
     timeout: int
     events: tuple[str, ...] = ("SessionStart", "SessionEnd")
+    is_grouped: bool = True
+    start: str = ""
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +68,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 
     A place is a path with ``~`` and ``${VARIABLE:-default}``, that of a project relative to its folder; where systems
     differ it is a mapping by system. ``detect`` are places that exist where the client is installed, by default the
-    folder of its own file. ``documentation`` is where its makers say all this.
+    folder of its own file. ``package`` is the folder of its Windows package, ``hooks_of`` names the client whose hooks
+    it runs too. ``documentation`` is where its makers say all this.
     """
 
     name: str
@@ -75,8 +81,10 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     key: str = "mcpServers"
     entry: Mapping[str, Json] = {}
     detect: tuple[str, ...] = ()
+    package: str = ""
     rules: Mapping[Scope, str] = {}
     hooks: Hooks | None = None
+    hooks_of: str = ""
     after: str = ""
 
     def place(self, scope: Scope, system: System) -> str:
@@ -85,13 +93,18 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
             return self.project
         return self.user if isinstance(self.user, str) else self.user[system]
 
+    def packaged_place(self) -> str:
+        """Return the place of the file of its Windows package, which finds the user's folders inside its own."""
+        return self.place("user", "windows").replace(_ROAMING, f"{self.package}/LocalCache/Roaming")
+
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """One file and the changes that belong into it."""
+    """One file and the changes that belong into it; one that is not there yet begins as ``start``."""
 
     path: str
     format: Format
     changes: tuple[Change, ...]
+    start: str = ""
     private: bool = False
 
 
@@ -106,6 +119,7 @@ CLIENTS: Final = (
             "windows": f"{_ROAMING}/Claude/claude_desktop_config.json",
         },
         format="json",
+        package="${LOCALAPPDATA:-~/AppData/Local}/Packages/Claude_pzs8sxrjxfjjc",
         after="Quit Claude Desktop and start it again.",
     ),
     Client(
@@ -132,6 +146,14 @@ CLIENTS: Final = (
         user="~/.cursor/mcp.json",
         project=".cursor/mcp.json",
         rules={"project": "AGENTS.md"},
+        hooks=Hooks(
+            files={"user": "~/.cursor/hooks.json", "project": ".cursor/hooks.json"},
+            format="jsonc",
+            timeout=30,
+            events=("sessionStart", "sessionEnd"),
+            is_grouped=False,
+            start='{\n  "version": 1\n}\n',
+        ),
         after="Restart Cursor.",
     ),
     Client(
@@ -154,6 +176,7 @@ CLIENTS: Final = (
         key="servers",
         entry={"type": "stdio"},
         rules={"project": "AGENTS.md"},
+        hooks_of="claude-code",
         after="Start the server from the command MCP: List Servers.",
     ),
     Client(
@@ -203,11 +226,11 @@ CLIENTS: Final = (
         name="gemini-cli",
         title="Gemini CLI",
         documentation="https://geminicli.com/docs/tools/mcp-server",
-        user="~/.gemini/settings.json",
+        user="${GEMINI_CLI_HOME:-~}/.gemini/settings.json",
         project=".gemini/settings.json",
-        rules={"user": "~/.gemini/GEMINI.md", "project": "GEMINI.md"},
+        rules={"user": "${GEMINI_CLI_HOME:-~}/.gemini/GEMINI.md", "project": "GEMINI.md"},
         hooks=Hooks(
-            files={"user": "~/.gemini/settings.json", "project": ".gemini/settings.json"},
+            files={"user": "${GEMINI_CLI_HOME:-~}/.gemini/settings.json", "project": ".gemini/settings.json"},
             format="jsonc",
             timeout=30_000,
         ),
@@ -260,9 +283,17 @@ def shown_place(place: str) -> str:
     return _VARIABLE.sub(lambda match: match[2], place)
 
 
+def configuration_file(client: Client, scope: Scope) -> str:
+    """Return the path of the client's configuration on this machine, empty where it has none."""
+    system = this_system()
+    is_packaged = scope == "user" and system == "windows" and client.package and os.path.isdir(located(client.package))
+    place = client.packaged_place() if is_packaged else client.place(scope, system)
+    return located(place) if place else ""
+
+
 def is_installed(client: Client) -> bool:
     """Tell whether the client has left something on this machine."""
-    places = client.detect or (os.path.dirname(client.place("user", this_system())),)
+    places = client.detect or (os.path.dirname(configuration_file(client, "user")),)
     return any(os.path.exists(located(place)) for place in places)
 
 
@@ -273,20 +304,25 @@ def entry_change(client: Client, command: Sequence[str]) -> Change:
     return Change(path=(client.key, SERVER), value=value)
 
 
-def hook_changes(hooks: Hooks, commands: Mapping[str, str]) -> tuple[Change, ...]:
-    """Return the entries that run a shell command at each event of a session."""
-    return tuple(
-        Change(
-            path=("hooks", event),
-            value={"hooks": [{"type": "command", "command": commands[event], "timeout": hooks.timeout}]},
-            mark=HOOK_MARKS[event],
-        )
-        for event in hooks.events
-    )
+HOOK_WORDS: Final = {
+    "SessionStart": ("context", "--hook"),
+    "SessionEnd": ("groom", "--background"),
+    "sessionStart": ("context", "--hook", "sessionStart"),
+    "sessionEnd": ("groom", "--background"),
+}
+"""What our command at each event of a session begins with, after the program, and is known by."""
 
 
-HOOK_MARKS: Final = {"SessionStart": r"\bmimir\b.* context --hook\b", "SessionEnd": r"\bmimir\b.* groom --background\b"}
-"""What a command of ours looks like, by the event that runs it."""
+def hook_changes(hooks: Hooks, start: Sequence[str], settings: Sequence[str]) -> tuple[Change, ...]:
+    """Return the entries that run this program, begun with ``start``, at each event of a session."""
+
+    def change(event: str) -> Change:
+        words = HOOK_WORDS[event]
+        line = {"command": shell_line([*start, *words, *settings]), "timeout": hooks.timeout}
+        value = {"hooks": [{"type": "command", **line}]} if hooks.is_grouped else line
+        return Change(path=("hooks", event), value=value, mark=rf"\bmimir\b.* {' '.join(words)}\b")
+
+    return tuple(map(change, hooks.events))
 
 
 def server_command(db: str, key_file: str = "") -> list[str]:

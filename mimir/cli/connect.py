@@ -22,18 +22,17 @@ from mimir.cli.clients import (
     Scope,
     Target,
     client_named,
+    configuration_file,
     entry_change,
     hook_changes,
     is_installed,
     located,
     program,
-    shell_line,
-    this_system,
 )
 from mimir.cli.commands import Argument, Command, as_flags, json_option, setting_options
 from mimir.cli.merging import Change, find, put, restored
 from mimir.cli.output import print_json
-from mimir.config import Settings, expand, load_settings
+from mimir.config import FILES, Settings, load_settings
 from mimir.errors import Conflict, InvalidInput, MimirError, NotFound, StorageFailure
 from mimir.server.dispatch import Dispatcher
 
@@ -106,9 +105,13 @@ def connect_command() -> Command:
 def _connect(flags: dict[str, Any], values: dict[str, Any]) -> int:
     flags = {"tools": DEFAULT_PROFILE, **flags}
     settings = load_settings(**flags)
+    if settings.encryption_key:
+        # The client that starts the server may not have the variable that names it here.
+        flags["encryption_key"] = settings.encryption_key
     # It refuses a list of tools that no server would start with.
     Dispatcher(settings)
     if values["client"] == GENERIC:
+        _refuse_without_file(values)
         command, *arguments = _server(flags, settings)
         print_json({"mcpServers": {SERVER: {"command": command, "args": arguments}}})
         return 0
@@ -139,13 +142,28 @@ def _connect(flags: dict[str, Any], values: dict[str, Any]) -> int:
     return failures[0].exit_status if failures else 0
 
 
+def _refuse_without_file(values: Mapping[str, Any]) -> None:
+    given = [name for name in ("all_detected", "remove", "rules", "hooks") if values[name]]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InvalidInput(
+            f"{GENERIC} only prints an entry, so that {flags} cannot be had.",
+            hint="Name a client, or put the printed entry where yours wants it.",
+        )
+
+
 def _left_out(clients: Sequence[Client], scope: Scope, values: Mapping[str, Any]) -> Iterator[str]:
     unruled = [client.title for client in clients if values["rules"] and scope not in client.rules]
-    unhooked = [client.title for client in clients if values["hooks"] and not client.hooks]
+    hookless = [client for client in clients if values["hooks"] and not client.hooks]
+    unhooked = [client.title for client in hookless if not client.hooks_of]
     if unruled:
         yield f"mimir: No note on use, since no rules file of a {scope} is known: {', '.join(unruled)}.\n"
     if unhooked:
         yield f"mimir: No hooks, since none are known: {', '.join(unhooked)}.\n"
+    for client in hookless:
+        if client.hooks_of:
+            other = client_named(client.hooks_of)
+            yield f"mimir: {client.title} runs the hooks of {other.title}: mimir connect {other.name} --hooks\n"
 
 
 def _chosen(values: Mapping[str, Any]) -> list[Client]:
@@ -154,10 +172,10 @@ def _chosen(values: Mapping[str, Any]) -> list[Client]:
         raise InvalidInput("Name a client or --all-detected.", hint=f"Clients: {', '.join(c.name for c in CLIENTS)}.")
     if not values["all_detected"]:
         client = client_named(values["client"])
-        if not client.place(scope, this_system()):
+        if not configuration_file(client, scope):
             raise InvalidInput(f"{client.title} has no configuration of a {scope}.", hint="Leave out --scope.")
         return [client]
-    found = [client for client in CLIENTS if is_installed(client) and client.place(scope, this_system())]
+    found = [client for client in CLIENTS if is_installed(client) and configuration_file(client, scope)]
     if not found:
         raise NotFound("No client was found on this machine.", hint="Name one: mimir connect CLIENT.")
     return found
@@ -168,10 +186,10 @@ def _server(flags: Mapping[str, Any], settings: Settings) -> list[str]:
 
 
 def _settings_words(flags: Mapping[str, Any], settings: Settings) -> list[str]:
-    given = {"db": os.path.abspath(settings.db), **{name: value for name, value in flags.items() if name != "db"}}
-    if given.get("encryption_key"):
-        given["encryption_key"] = os.path.abspath(expand(given["encryption_key"]))
-    return as_flags(given)
+    """Return the settings as words; files by absolute paths, since clients start programs in folders of their own."""
+    files = {name: os.path.abspath(getattr(settings, name)) for name in ("db", *FILES) if getattr(settings, name)}
+    given = {"db": settings.db, **flags}
+    return as_flags({name: files.get(name, value) for name, value in given.items()})
 
 
 def _targets(
@@ -180,10 +198,6 @@ def _targets(
     """Return the files of the clients, each once, with all that belongs into it."""
     settings = load_settings(**flags)
     words = _settings_words({name: value for name, value in flags.items() if name != "tools"}, settings)
-    commands = {
-        "SessionStart": shell_line([*program(), "context", "--hook", *words]),
-        "SessionEnd": shell_line([*program(), "groom", "--background", *words]),
-    }
     note = Change(path=("note",), value=NOTE)
     files: dict[str, Target] = {}
     # Clients keep credentials in some of these files later on.
@@ -195,14 +209,14 @@ def _targets(
         files[target.path] = msgspec.structs.replace(target, changes=(*(there.changes if there else ()), *more))
 
     for client in clients:
-        path = located(client.place(scope, this_system()))
+        path = configuration_file(client, scope)
         changes: tuple[Change, ...] = (entry_change(client, _server(flags, settings)),)
         add(Target(path=path, format=client.format, changes=changes, private=is_private))
         hooks = client.hooks
         if hooks and (values["hooks"] or values["remove"]):
-            changes = hook_changes(hooks, commands)
+            changes = hook_changes(hooks, program(), words)
             path = located(hooks.files[scope])
-            add(Target(path=path, format=hooks.format, changes=changes, private=is_private))
+            add(Target(path=path, format=hooks.format, changes=changes, start=hooks.start, private=is_private))
         if scope in client.rules and (values["rules"] or values["remove"]):
             add(Target(path=located(client.rules[scope]), format="markdown", changes=(note,)))
     return list(files.values())
@@ -218,11 +232,11 @@ def planned(target: Target) -> Edit:
     path, before = _located_text(target.path)
     backup = path + BACKUP_SUFFIX
     try:
-        after = before or ""
+        after = before or target.start
         for change in target.changes:
             after = put(target.format, after, change)
         is_first = all(find(target.format, before or "", change) is None for change in target.changes)
-        is_ours = restored(target.format, before or "", target.changes, None) is None
+        is_ours = restored(target.format, before or "", target.changes, None, target.start) is None
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error.message}", hint=error.hint) from None
     keep = before is not None and after != before and (is_first or not (is_ours or os.path.exists(backup)))
@@ -242,7 +256,7 @@ def planned_removal(target: Target) -> Edit:
     if before is None:
         return Edit(path=path, before=None, after=None)
     try:
-        after = restored(target.format, before, target.changes, original)
+        after = restored(target.format, before, target.changes, original, target.start)
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error.message}", hint=error.hint) from None
     is_original = original is not None and after == original and after != before

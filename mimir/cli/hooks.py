@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -20,8 +24,10 @@ from mimir.cli.commands import (
     setting_options,
 )
 from mimir.cli.output import print_json
-from mimir.config import IS_WINDOWS
+from mimir.config import IS_WINDOWS, named_project
+from mimir.errors import MimirError
 from mimir.operations.context import context
+from mimir.workspace import resolve_workspace
 
 _HOOK_CHARACTERS: Final = 9_500
 """Longest block of a session's start: clients cut off what exceeds 10,000 characters."""
@@ -36,8 +42,14 @@ def context_command() -> Command:
     command.params.append(
         click.Option(
             ["--hook"],
-            is_flag=True,
-            help="Print what a client's session-start hook returns: JSON that puts the block into the session.",
+            is_flag=False,
+            flag_value="SessionStart",
+            type=click.Choice(list(_FORMS)),
+            metavar="[EVENT]",
+            help=(
+                "Print what a client's session-start hook returns: JSON that puts the block into the session, in the"
+                " form of the event: SessionStart, or sessionStart for Cursor."
+            ),
         )
     )
     command.action = _context(command.action)
@@ -46,16 +58,37 @@ def context_command() -> Command:
 
 def _context(plain: Action) -> Action:
     def action(settings: dict[str, Any], values: dict[str, Any]) -> int:
-        if not values.pop("hook"):
+        event = values.pop("hook")
+        if event is None:
             return plain(settings, values)
-        with open_engine(settings) as engine:
-            block = context(engine, workspace_hash=engine.workspace.hash, max_context_chars=_HOOK_CHARACTERS)
-        if not block.markdown.endswith(_NOTHING):
-            output = {"hookEventName": "SessionStart", "additionalContext": block.markdown}
-            print_json({"hookSpecificOutput": output})
+        try:
+            block = _block(settings)
+        except MimirError as error:
+            # Status 2, that of wrong input elsewhere, is how a hook orders some clients to stop the session.
+            sys.stderr.write(f"mimir: {error.message}\n  {error.hint}\n")
+            return 1
+        if block:
+            print_json(_FORMS[event](block))
         return 0
 
     return action
+
+
+def _block(settings: dict[str, Any]) -> str:
+    """Return what a session begins with, empty when nothing is remembered."""
+    with open_engine(settings) as engine:
+        project = named_project()
+        roots = [Path(project).as_uri()] if os.path.isabs(project) else []
+        workspace = resolve_workspace(engine.settings, roots)
+        block = context(engine, workspace_hash=workspace.hash, max_context_chars=_HOOK_CHARACTERS).markdown
+    return "" if block.endswith(_NOTHING) else block
+
+
+_FORMS: Final[dict[str, Callable[[str], dict[str, Any]]]] = {
+    "SessionStart": lambda block: {"hookSpecificOutput": {"hookEventName": "SessionStart", "additionalContext": block}},
+    "sessionStart": lambda block: {"additional_context": block},
+}
+"""What a hook returns to put a block into a session, by the client's name of the event."""
 
 
 def groom_command() -> Command:

@@ -18,11 +18,10 @@ from mimir.cli.clients import (
     Client,
     Scope,
     client_named,
+    configuration_file,
     entry_change,
     is_installed,
-    located,
     program,
-    this_system,
 )
 from mimir.cli.connect import read_text
 from mimir.cli.merging import find
@@ -65,7 +64,7 @@ def connections() -> list[Connection]:
     found: dict[str, Connection] = {}
     for client in CLIENTS:
         for scope in SCOPES:
-            if client.place(scope, this_system()):
+            if configuration_file(client, scope):
                 one = _connection(client, scope)
                 if scope == "user" or one.state != "not connected":
                     # In the home folder the project's file may be the user's.
@@ -85,7 +84,7 @@ def environment_of(one: Connection) -> dict[str, str]:
 
 
 def _connection(client: Client, scope: Scope) -> Connection:
-    path = located(client.place(scope, this_system()))
+    path = configuration_file(client, scope)
     problem, entry = "", None
     try:
         entry = find(client.format, read_text(path) or "", entry_change(client, [""]))

@@ -23,6 +23,9 @@ Format = Literal["json", "jsonc", "toml", "yaml", "markdown"]
 NOTE_BEGIN: Final = "<!-- mimir: begin -->"
 NOTE_END: Final = "<!-- mimir: end -->"
 
+ADDRESSES: Final = frozenset({"url", "httpUrl", "serverUrl"})
+"""What clients call the address of a server that they do not start."""
+
 _INDENT: Final = "  "
 _BLANK: Final = re.compile(r"(?:[\s\ufeff]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _REST_OF_LINE: Final = re.compile(r"(?:[ \t]*/\*[^\n]*?\*/)*[ \t]*(//[^\r\n]*)?")
@@ -62,7 +65,7 @@ def put(format_: Format, text: str, change: Change) -> str:
     there = _entry(before, change)
     value = change.value
     # A server that was reached by its address keeps nothing: a client could not tell which of the two to use.
-    if isinstance(there, dict) and isinstance(value, dict) and "url" not in there:
+    if isinstance(there, dict) and isinstance(value, dict) and ADDRESSES.isdisjoint(there):
         value = {**there, **value}
     if there is not None and _same(there, value):
         return text
@@ -95,14 +98,16 @@ def take(format_: Format, text: str, change: Change, original: str | None) -> st
     )
 
 
-def restored(format_: Format, text: str, changes: Sequence[Change], original: str | None) -> str | None:
+def restored(
+    format_: Format, text: str, changes: Sequence[Change], original: str | None, start: str = ""
+) -> str | None:
     """Return the text without the entries: the original itself when nothing else has been changed since.
 
-    None stands for no file, as an ``original`` and as the result.
+    None stands for no file, as an ``original`` and as the result; an empty file began as ``start``.
     """
     found = [(change, find(format_, text, change)) for change in changes]
     there = [msgspec.structs.replace(change, value=value) for change, value in found if value is not None]
-    again = original or ""
+    again = original or start
     if there and all(find(format_, again, change) is None for change in there):
         for change in there:
             again = put(format_, again, change)

@@ -25,7 +25,9 @@ CLIENT_FOLDERS = (
     "CLAUDE_CONFIG_DIR",
     "CODEX_HOME",
     "CONTINUE_GLOBAL_DIR",
+    "GEMINI_CLI_HOME",
     "HERMES_HOME",
+    "LOCALAPPDATA",
     "XDG_CONFIG_HOME",
 )
 """The variables that say where clients keep their configuration."""

@@ -15,6 +15,7 @@ import yaml
 from mimir import Memory
 from mimir.cli.clients import CLIENTS, SYSTEMS, Client, located
 from mimir.model import Json
+from mimir.workspace import name_of
 from tests.cli.conftest import RunMimir
 
 Files = dict[Path, bytes]
@@ -27,6 +28,7 @@ PREPARED = {
     ".claude/settings.json": '{\r\n  "model": "o",\r\n  "hooks": {\r\n    "Stop": []\r\n  }\r\n}\r\n',
     ".claude/CLAUDE.md": "# Mine\n\nBe brief.",
     ".cursor/mcp.json": '{\n\t"mcpServers": {\n\t\t"time": {"command": "uvx"}\n\t}\n}\n',
+    ".cursor/hooks.json": '{\n  "version": 1,\n  "hooks": {"stop": [{"command": "date"}]}\n}\n',
     ".codeium/windsurf/mcp_config.json": "",
     ".config/Code/User/mcp.json": '// mine\n{\n  "inputs": [], // none\n  "servers": { "time": {} },\n}\n',
     ".continue/config.yaml": "name: mine\nversion: 1.0.0\n",
@@ -133,6 +135,19 @@ def test_a_key_is_passed_on_only_when_it_is_given(mimir: RunMimir, tmp_path: Pat
     assert sealed["args"] == [*plain["args"], "--encryption-key", key]
 
 
+def test_a_key_and_files_that_only_this_shell_knows_are_written_by_absolute_paths(
+    mimir: RunMimir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MIMIR_ENCRYPTION_KEY_FILE", "key")
+    printed = mimir("connect", "generic", "--log-file", "~/log", "--connectors-config", "sources.yaml").out
+    words = json.loads(printed)["mcpServers"]["mimir"]["args"]
+    given = dict(zip(words[1::2], words[2::2], strict=True))
+    assert given["--encryption-key"] == str(tmp_path / "key")
+    assert given["--log-file"] == str(tmp_path / "home" / "log")
+    assert given["--connectors-config"] == str(tmp_path / "sources.yaml")
+
+
 def test_a_file_that_cannot_be_read_is_left_alone_and_the_others_are_not(mimir: RunMimir, tmp_path: Path) -> None:
     broken = tmp_path / "home" / ".cursor" / "mcp.json"
     broken.parent.mkdir(parents=True)
@@ -176,7 +191,16 @@ def test_an_entry_written_by_hand_is_backed_up_replaced_and_removed(mimir: RunMi
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("nothing",), ("cursor", "--all-detected"), ("hermes", "--scope", "project"), ("cursor", "--tools", "nope")],
+    [
+        (),
+        ("nothing",),
+        ("cursor", "--all-detected"),
+        ("hermes", "--scope", "project"),
+        ("cursor", "--tools", "nope"),
+        ("generic", "--all-detected"),
+        ("generic", "--remove"),
+        ("generic", "--rules", "--hooks"),
+    ],
 )
 def test_a_wrong_request_is_refused_with_advice(mimir: RunMimir, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     ran = mimir("connect", *arguments)
@@ -192,6 +216,59 @@ def test_a_session_that_starts_is_given_what_is_remembered(mimir: RunMimir, db: 
     output = json.loads(mimir("context", "--hook", "--db", db).out)["hookSpecificOutput"]
     assert output["hookEventName"] == "SessionStart"
     assert "SQLite it is" in output["additionalContext"]
+
+
+def test_cursor_is_given_what_is_remembered_in_its_own_form(mimir: RunMimir, db: str) -> None:
+    with Memory.open(db, embedding="off") as memory:
+        memory.remember("decision", "database", {"content": "SQLite it is"})
+    output = json.loads(mimir("context", "--hook", "sessionStart", "--db", db).out)
+    assert output.keys() == {"additional_context"}
+    assert "SQLite it is" in output["additional_context"]
+
+
+def test_a_hook_that_fails_does_not_stop_the_session(mimir: RunMimir, tmp_path: Path) -> None:
+    ran = mimir("context", "--hook", "--db", str(tmp_path / "m.db"), "--encryption-key", str(tmp_path))
+    assert (ran.status, ran.out) == (1, "")
+    assert str(tmp_path) in ran.err
+
+
+@pytest.mark.parametrize("variable", ["CLAUDE_PROJECT_DIR", "CURSOR_PROJECT_DIR"])
+def test_a_hook_that_runs_elsewhere_takes_the_workspace_of_the_project(
+    mimir: RunMimir, db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    project = tmp_path / "a project"
+    (project / ".git").mkdir(parents=True)
+    with Memory.open(db, embedding="off") as memory:
+        memory.remember("fact", "here", {"content": "told here"}, workspace_hash=name_of(str(project)))
+        memory.remember("fact", "there", {"content": "told there"}, workspace_hash="another")
+    monkeypatch.setenv(variable, str(project))
+    out = mimir("context", "--hook", "--workspace", "auto", "--db", db).out
+    assert "told here" in out
+    assert "told there" not in out
+
+
+@linux_only
+def test_a_hooks_file_that_was_not_there_begins_as_its_client_wants_and_goes_again(
+    mimir: RunMimir, db: str, tmp_path: Path
+) -> None:
+    with Memory.open(db, embedding="off") as memory:
+        memory.remember("decision", "database", {"content": "SQLite it is"})
+    hooks = tmp_path / "home" / ".cursor" / "hooks.json"
+    assert mimir("connect", "cursor", "--hooks", "--db", db).status == 0
+    settings = json.loads(hooks.read_text(encoding="utf-8"))
+    assert settings["version"] == 1
+    (start,) = settings["hooks"]["sessionStart"]
+    ran = subprocess.run(["/bin/sh", "-c", start["command"]], capture_output=True, check=True)
+    assert "SQLite it is" in json.loads(ran.stdout)["additional_context"]
+    before = files_in(tmp_path / "home" / ".cursor")
+    assert mimir("connect", "cursor", "--hooks", "--db", db).status == 0
+    assert files_in(tmp_path / "home" / ".cursor") == before
+    assert mimir("connect", "cursor", "--remove").status == 0
+    assert files_in(tmp_path / "home" / ".cursor") == {}
+
+
+def test_a_client_that_runs_the_hooks_of_another_is_pointed_to_them(mimir: RunMimir) -> None:
+    assert "mimir connect claude-code --hooks" in mimir("connect", "vscode", "--hooks").err
 
 
 @linux_only
@@ -290,13 +367,27 @@ def test_the_doctor_starts_nothing_that_a_foreign_folder_declares(
     assert not touched.exists()
 
 
-def test_a_server_reached_by_address_becomes_one_that_is_started(mimir: RunMimir, tmp_path: Path) -> None:
-    path = tmp_path / "home" / ".cursor" / "mcp.json"
+@pytest.mark.parametrize(
+    ("name", "place", "key"),
+    [
+        ("continue", ".continue/mcpServers/mimir.json", "url"),
+        ("gemini-cli", ".gemini/settings.json", "httpUrl"),
+        ("windsurf", ".codeium/windsurf/mcp_config.json", "serverUrl"),
+    ],
+)
+def test_a_server_reached_by_address_becomes_one_that_is_started(
+    mimir: RunMimir, tmp_path: Path, name: str, place: str, key: str
+) -> None:
+    path = tmp_path / "home" / place
     path.parent.mkdir(parents=True)
-    path.write_text('{"mcpServers": {"mimir": {"url": "http://localhost:1/mcp"}}}', encoding="utf-8")
-    left_out = mimir("connect", "cursor", "--rules", "--hooks").err.splitlines()
-    assert [line.rpartition(": ")[2] for line in left_out] == ["Cursor.", "Cursor."]
+    path.write_text(json.dumps({"mcpServers": {"mimir": {key: "http://localhost:1/mcp"}}}), encoding="utf-8")
+    assert mimir("connect", name).status == 0
     assert entry_of(path, "mcpServers").keys() == {"command", "args"}
+
+
+def test_what_a_client_has_no_place_for_is_said(mimir: RunMimir) -> None:
+    left_out = mimir("connect", "windsurf", "--rules", "--hooks").err.splitlines()
+    assert [line.rpartition(": ")[2] for line in left_out] == ["Windsurf.", "Windsurf."]
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
@@ -318,6 +409,22 @@ def test_on_macos_the_places_of_macos_are_used(
         support / "Claude" / "claude_desktop_config.json",
         support / "Code" / "User" / "mcp.json",
     }
+
+
+@linux_only
+@pytest.mark.parametrize("is_packaged", [False, True], ids=["installed", "package"])
+def test_on_windows_claude_desktop_is_given_the_file_that_it_reads(
+    mimir: RunMimir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_packaged: bool
+) -> None:
+    monkeypatch.setattr("mimir.cli.clients.IS_WINDOWS", True)
+    monkeypatch.setenv("APPDATA", str(tmp_path / "Roaming"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "Local"))
+    package = tmp_path / "Local" / "Packages" / "Claude_pzs8sxrjxfjjc"
+    if is_packaged:
+        package.mkdir(parents=True)
+    assert mimir("connect", "claude-desktop").status == 0
+    roaming = package / "LocalCache" / "Roaming" if is_packaged else tmp_path / "Roaming"
+    assert list(tmp_path.rglob("*.json")) == [roaming / "Claude" / "claude_desktop_config.json"]
 
 
 @linux_only
