@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from mimir.errors import InvalidInput
@@ -519,6 +520,17 @@ def forbid_telemetry() -> None:
 def named_project() -> str:
     """Return the folder that a client names to the hooks it runs, which may run elsewhere; empty for none."""
     return os.environ.get("CLAUDE_PROJECT_DIR") or os.environ.get("CURSOR_PROJECT_DIR", "")
+
+
+def without_secrets(words: Iterable[str]) -> tuple[str, ...]:
+    """Return the words of a command line with what follows a flag for a secret blotted out."""
+    flags = {option(field).flag for field in _SECRETS}
+    shown: list[str] = []
+    for word in words:
+        flag, is_joined, _ = word.partition("=")
+        follows = bool(shown) and shown[-1] in flags
+        shown.append("***" if follows else f"{flag}=***" if is_joined and flag in flags else word)
+    return tuple(shown)
 
 
 def environment_for_child(**changes: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ from mimir.cli.commands import (
 from mimir.cli.keys import readable_copies
 from mimir.cli.matrix import Answered, Connection, ask, connections, environment_of, is_ours
 from mimir.cli.output import as_commands, console, distance, print_json, size, table
-from mimir.config import DefaultStore, Settings, default_store, is_store_named, load_settings, option
+from mimir.config import DefaultStore, Settings, default_store, is_store_named, load_settings, option, without_secrets
 from mimir.embedding import open_embedder
 from mimir.embedding.bundled import BundledEmbedder, verify_model
 from mimir.errors import MimirError
@@ -85,11 +85,13 @@ def _doctor(flags: dict[str, Any], values: dict[str, Any]) -> int:
         checks.append(check)
         if not as_json:
             _show(out, check)
-    matrix = connections()
-    for check in _clients(matrix):
-        checks.append(check)
-        if not as_json:
-            _show(out, check)
+    matrix = []
+    for one, found in _clients(connections()):
+        matrix.append(one)
+        if found is not None:
+            checks.append(found)
+            if not as_json:
+                _show(out, found)
     command = server_command(settings.db, settings.encryption_key)
     configuration = client_configuration(settings.db, settings.encryption_key)
     healthy = all(check.status != "fail" for check in checks)
@@ -135,32 +137,42 @@ def run_checks(settings: Settings, *, named: str) -> Iterator[Check]:
     yield from _store(settings)
 
 
-def _clients(matrix: Sequence[Connection]) -> Iterator[Check]:
-    """Start the command that each connected client has, once for all that have the same."""
+def _clients(matrix: Sequence[Connection]) -> Iterator[tuple[Connection, Check | None]]:
+    """Start the command that each connected client has, once for all that have the same; yield what it answered too."""
     answers: dict[tuple[object, ...], Answered] = {}
     for one in matrix:
-        name = one.client
-        if one.state == "unreadable":
-            yield Check(name=name, status="warn", detail=one.problem, hint=f"Look at {one.file}.")
-        if not one.command:
-            continue
-        if not is_ours(one):
-            yield Check(name=name, status="ok", detail=f"not tried: {one.file} is a project's, with another command")
-            continue
-        environment = environment_of(one)
-        start = (*one.command, *sorted(environment.items()))
-        if start not in answers:
-            # A server makes the store that it is asked about; a doctor makes none.
-            recall = bool(one.store) and os.path.exists(one.store)
-            answers[start] = ask(one.command, environment, recall=recall)
-        answer = answers[start]
-        if answer.problem:
-            again = f"Run: mimir connect {one.client} --scope {one.scope}"
-            yield Check(name=name, status="fail", detail=f"{one.file}: {answer.problem}", hint=again)
-            continue
-        recalled = "" if answer.recall_ms is None else f", recalled in {answer.recall_ms:.0f} ms"
-        detail = f"started in {answer.handshake_ms:.0f} ms, lists {answer.tools} tools{recalled}"
-        yield Check(name=name, status="ok", detail=detail)
+        if one.command and is_ours(one):
+            environment = environment_of(one)
+            start = (*one.command, *sorted(environment.items()))
+            if start not in answers:
+                # A server makes the store that it is asked about; a doctor makes none.
+                recall = bool(one.store) and os.path.exists(one.store)
+                answers[start] = ask(one.command, environment, recall=recall)
+            answered = msgspec.structs.replace(one, answer=answers[start])
+        else:
+            answered = one
+        yield msgspec.structs.replace(answered, command=without_secrets(one.command)), _client(answered)
+
+
+def _client(one: Connection) -> Check | None:
+    """Judge what a client starts; None for one that is not connected."""
+    name, answer = one.client, one.answer
+    if one.state == "unreadable":
+        return Check(name=name, status="warn", detail=one.problem, hint=f"Look at {one.file}.")
+    if one.is_remote:
+        return Check(name=name, status="ok", detail=f"not tried: {one.file} names a server by its address")
+    if one.command and answer is None:
+        return Check(name=name, status="ok", detail=f"not tried: {one.file} is a project's, with another command")
+    again = f"Run: mimir connect {one.client} --scope {one.scope}"
+    if one.state == "connected" and answer is None:
+        return Check(name=name, status="fail", detail=f"{one.file}: the entry names no command", hint=again)
+    if answer is None:
+        return None
+    if answer.problem:
+        return Check(name=name, status="fail", detail=f"{one.file}: {answer.problem}", hint=again)
+    recalled = "" if answer.recall_ms is None else f", recalled in {answer.recall_ms:.0f} ms"
+    detail = f"started in {answer.handshake_ms:.0f} ms, lists {answer.tools} tools{recalled}"
+    return Check(name=name, status="ok", detail=detail)
 
 
 def _scope_shown(one: Connection) -> str:

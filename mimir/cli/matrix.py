@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 import threading
@@ -24,8 +25,8 @@ from mimir.cli.clients import (
     program,
 )
 from mimir.cli.connect import read_text
-from mimir.cli.merging import find
-from mimir.config import environment_for_child, option
+from mimir.cli.merging import ADDRESSES, find
+from mimir.config import default_store, environment_for_child, option
 from mimir.errors import MimirError
 from mimir.model import Json
 
@@ -35,8 +36,20 @@ PATIENCE_S: Final = 60
 State = Literal["connected", "not connected", "unreadable"]
 
 
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server answered: times in milliseconds, or what went wrong."""
+
+    handshake_ms: float = 0
+    recall_ms: float | None = None
+    tools: int = 0
+    problem: str = ""
+
+
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """What one configuration file of a client says; ``command`` is empty for a server that is not started here."""
+    """What one configuration file of a client says, and how the server answered that it starts, if it was tried.
+
+    ``command`` is empty for a server that is reached by an address.
+    """
 
     client: str
     title: str
@@ -47,16 +60,9 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     store: str = ""
     profile: str = ""
+    is_remote: bool = False
     problem: str = ""
-
-
-class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """How a server answered: times in milliseconds, or what went wrong."""
-
-    handshake_ms: float = 0
-    recall_ms: float | None = None
-    tools: int = 0
-    problem: str = ""
+    answer: Answered | None = None
 
 
 def connections() -> list[Connection]:
@@ -95,6 +101,11 @@ def _connection(client: Client, scope: Scope) -> Connection:
     if isinstance(entry, dict) and isinstance(entry.get("command"), str):
         command = (entry["command"], *map(str, entry.get("args") or ()))
     environment = _environment(entry)
+    store = _value(command, "--db") or environment.get(option("db").environment, "")
+    profile = _value(command, "--tools") or environment.get(option("tools").environment, "")
+    if command and os.path.basename(command[0]) in _PROGRAMS:
+        # What a client leaves out is the default of ours; of a container or a wrapper it is unknown.
+        store, profile = store or default_store().path, profile or option("tools").default
     return Connection(
         client=client.name,
         title=client.title,
@@ -103,8 +114,9 @@ def _connection(client: Client, scope: Scope) -> Connection:
         file=path,
         state=state,
         command=command,
-        store=_value(command, "--db") or environment.get(option("db").environment, ""),
-        profile=_value(command, "--tools") or environment.get(option("tools").environment, ""),
+        store=store,
+        profile=profile,
+        is_remote=isinstance(entry, dict) and not ADDRESSES.isdisjoint(entry),
         problem=problem,
     )
 
@@ -190,5 +202,6 @@ def _exchange(process: subprocess.Popen[str]) -> Any:  # noqa: ANN401 - a functi
 
 
 _LONGEST_REASON: Final = 500
+_PROGRAMS: Final = frozenset({"mimir", "mimir.exe"})
 _CLIENT: Final = {"name": "mimir doctor", "version": "1"}
 _QUERY: Final = {"query": "anything", "limit": 1, "reinforce": False}

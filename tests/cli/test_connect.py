@@ -310,6 +310,11 @@ def test_the_doctor_tries_what_each_client_would_start(mimir: RunMimir, db: str,
     matrix = {one["client"]: one for one in report["clients"]}
     assert matrix.keys() == {client.name for client in CLIENTS}
     assert (matrix["codex"]["state"], matrix["codex"]["store"], matrix["codex"]["profile"]) == ("connected", db, "core")
+    answer = matrix["codex"]["answer"]
+    assert answer["tools"] > 0
+    assert answer["handshake_ms"] > 0
+    assert answer["recall_ms"] > 0
+    assert "/nowhere/mimir" in matrix["cursor"]["answer"]["problem"]
     assert (matrix["zed"]["state"], matrix["zed"]["installed"]) == ("not connected", False)
 
 
@@ -332,6 +337,37 @@ def test_the_doctor_gives_the_server_the_variables_that_the_client_would(
     (connection,) = [one for one in report["clients"] if one["client"] == "cursor"]
     assert (connection["store"], connection["profile"]) == (db, "core")
     assert "a-secret" not in ran.out
+
+
+def test_the_doctor_shows_the_store_and_tools_that_an_entry_leaves_to_the_defaults(
+    mimir: RunMimir, tmp_path: Path
+) -> None:
+    default = tmp_path / "home" / ".mimir" / "data" / "mimir.db"
+    with Memory.open(str(default), embedding="off") as memory:
+        memory.remember("decision", "database", {"content": "SQLite it is"})
+    command = json.loads(mimir("connect", "generic").out)["mcpServers"]["mimir"]["command"]
+    cursor = tmp_path / "home" / ".cursor" / "mcp.json"
+    cursor.parent.mkdir(parents=True)
+    entry = {"command": command, "args": ["serve", "--mcp-token", "a-secret", "--web-auth-token=a-secret"]}
+    cursor.write_text(json.dumps({"mcpServers": {"mimir": entry}}), encoding="utf-8")
+    ran = mimir("doctor", "--json", "--embedding", "off")
+    (connection,) = [one for one in json.loads(ran.out)["clients"] if one["client"] == "cursor"]
+    assert (connection["store"], connection["profile"]) == (str(default), "all")
+    assert connection["answer"]["recall_ms"] > 0
+    assert "a-secret" not in ran.out
+
+
+@pytest.mark.parametrize(
+    ("entry", "status"), [({"url": "http://localhost:1/mcp"}, "ok"), ({"args": []}, "fail")], ids=["address", "nothing"]
+)
+def test_the_doctor_says_when_an_entry_starts_nothing(
+    mimir: RunMimir, tmp_path: Path, entry: Json, status: str
+) -> None:
+    cursor = tmp_path / "home" / ".cursor" / "mcp.json"
+    cursor.parent.mkdir(parents=True)
+    cursor.write_text(json.dumps({"mcpServers": {"mimir": entry}}), encoding="utf-8")
+    checks = json.loads(mimir("doctor", "--json", "--embedding", "off").out)["checks"]
+    assert [check["status"] for check in checks if check["name"] == "cursor"] == [status]
 
 
 def test_the_doctor_repeats_why_a_server_did_not_start(mimir: RunMimir, tmp_path: Path) -> None:
