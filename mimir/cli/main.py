@@ -14,7 +14,7 @@ import click
 from mimir import __version__
 from mimir.catalogue import load_catalogue
 from mimir.cli.commands import given_settings, operation_command, setting_options
-from mimir.cli.output import as_commands
+from mimir.cli.output import as_commands, printable
 from mimir.errors import MimirError
 
 USAGE_STATUS: Final = 2
@@ -140,9 +140,9 @@ def _print_version(ctx: click.Context, _option: click.Parameter, value: bool) ->
 
 
 def _report(message: str, hint: str) -> None:
-    sys.stderr.write(f"mimir: {message}\n")
+    sys.stderr.write(printable(f"mimir: {message}\n"))
     if hint:
-        sys.stderr.write(f"  {hint}\n")
+        sys.stderr.write(printable(f"  {hint}\n"))
 
 
 def _usage_hint(error: click.UsageError) -> str:

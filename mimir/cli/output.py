@@ -317,7 +317,7 @@ def _any_result(result: msgspec.Struct) -> list[RenderableType]:
             continue
         parts.append(Text(f"\n{_label(name)}", style="bold"))
         if isinstance(value, dict):
-            parts.append(fields([(printable(str(key)), _value_text(item)) for key, item in value.items()]))
+            parts.append(fields([(printable(str(key)), _shown("", item)) for key, item in value.items()]))
         else:
             # A column that says nothing in any row only takes the others' place.
             headings = list(dict.fromkeys(key for row in value for key, cell in row.items() if cell not in _SILENT))

@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 
 from mimir.cli.commands import Argument, Command, json_option, open_engine, refuse_writes, setting_options, waiting
-from mimir.cli.output import print_json, show
+from mimir.cli.output import print_json, printable, show
 from mimir.config import expand
 from mimir.errors import MimirError
 from mimir.operations.vault import require_plaintext, vault_folder
@@ -94,7 +94,7 @@ def _watch(sync: Sync, tell: Callable[[Synced], None], stop: threading.Event, in
         except MimirError as error:
             if error.message != said:
                 said = error.message
-                sys.stderr.write(f"mimir: {said} {error.hint}".rstrip() + "\n")
+                sys.stderr.write(printable(f"mimir: {said} {error.hint}".rstrip() + "\n"))
         pause = max(interval_s, _REST * (time.monotonic() - began))
 
 

@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -309,11 +310,58 @@ def test_a_new_memory_names_older_ones_that_read_alike(mimir: RunMimir, db: str)
     assert "first" in ran.out
 
 
-def test_control_characters_of_a_memory_do_not_reach_the_terminal(mimir: RunMimir, db: str) -> None:
-    mimir("remember", "note", "a\x1b[2J", "clear \x1b[31mred\x07 and \u202egnp.exe", "--db", db)
-    identity = json.loads(mimir("recall", "", "--json", "--db", db).out)["items"][0]["id"]
-    for words in (["recall", ""], ["get-entity", identity], ["context"], ["stats"]):
-        shown = mimir(*words, "--db", db).out
-        # A block for a prompt has lost them already.
-        assert "\N{REPLACEMENT CHARACTER}" in shown or words in (["stats"], ["context"])
-        assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+HOSTILE = "a\x1b[2J\x07\x9b31m\u202egnp.exe"
+
+SHOWN = (
+    ("recall", ""),
+    ("recall-layer", "buffer"),
+    ("recall-when", HOSTILE),
+    ("context",),
+    ("get-entity", "ID"),
+    ("history", HOSTILE, HOSTILE),
+    ("as-of", HOSTILE, HOSTILE, "9999999999999"),
+    ("traverse", HOSTILE, HOSTILE),
+    ("extract", "--category", HOSTILE, "--key", HOSTILE),
+    ("conflicts", HOSTILE),
+    ("timeline",),
+    ("state-list",),
+    ("state-get", HOSTILE),
+    ("stats",),
+    ("workspace-list",),
+    ("verify",),
+    ("prune", "--category", HOSTILE, "--purge-all", "--dry-run"),
+    ("vault-export", "VAULT"),
+    ("remember", HOSTILE, HOSTILE, "again"),
+    ("share", HOSTILE, HOSTILE, f"{HOSTILE}b"),
+)
+REFUSED = (
+    ("forget", HOSTILE, "unknown"),
+    ("link", HOSTILE, HOSTILE, HOSTILE),
+    ("embed", "--category", HOSTILE, "--key", "unknown"),
+    ("unlink", HOSTILE, "unknown", HOSTILE),
+    ("ingest-file", f"{HOSTILE}.md"),
+    ("import", HOSTILE),
+    ("restore", HOSTILE),
+    ("vault-import", HOSTILE),
+    (HOSTILE,),
+)
+
+
+@pytest.mark.parametrize("words", [*SHOWN, *REFUSED], ids=lambda words: words[0].partition("\x1b")[0])
+def test_control_characters_of_a_memory_do_not_reach_the_terminal(
+    mimir: RunMimir, db: str, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    with Memory.open(db, embedding="off") as memory:
+        body = {"content": f"clear {HOSTILE}", HOSTILE: HOSTILE}
+        fields: dict[str, Any] = {"tags": [HOSTILE], "topic_path": HOSTILE, "type": HOSTILE, "workspace_hash": HOSTILE}
+        memory.remember(HOSTILE, HOSTILE, {"content": "before"}, **fields)
+        kept = memory.remember(HOSTILE, HOSTILE, body, recall_when=[HOSTILE], always_on=True, **fields).id
+        other = memory.remember(HOSTILE, "other", {"content": HOSTILE}, **fields).id
+        memory.link(HOSTILE, HOSTILE, other, HOSTILE)
+        memory.journal(HOSTILE, evaluated={HOSTILE: HOSTILE}, acted=HOSTILE, category="c", key=HOSTILE)
+        memory.state_set(HOSTILE, json.dumps(HOSTILE))
+    places = {"ID": kept, "VAULT": str(tmp_path / HOSTILE)}
+    ran = mimir(*(places.get(word, word) for word in words), "--db", db, "--embedding", "off")
+    assert (ran.status == 0) == (words in SHOWN), ran.err
+    assert ran.out + ran.err
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(ran.out + ran.err)
