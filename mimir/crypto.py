@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import os
+from contextlib import suppress
 from functools import cached_property
 from typing import Final
 
@@ -229,12 +230,12 @@ def write_key_file(path: str, *, force: bool = False) -> str:
         if force and os.path.lexists(path):
             kept = _unused(path)
             os.rename(path, kept)
-        # With this mode from the first byte, and only if nothing is there.
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(number, "wb") as file:
-            file.write(binascii.b2a_base64(os.urandom(KEY_BYTES), newline=False))
-            file.flush()
-            os.fsync(number)
+        try:
+            _write_new(path, binascii.b2a_base64(os.urandom(KEY_BYTES), newline=False))
+        except OSError:
+            if kept and not os.path.lexists(path):
+                os.rename(kept, path)
+            raise
     except FileExistsError as error:
         if not os.path.lexists(path):
             raise InvalidInput(
@@ -248,6 +249,31 @@ def write_key_file(path: str, *, force: bool = False) -> str:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidInput(f"The key file {path} cannot be written: {reason}.", hint="Choose another place.") from None
     return kept
+
+
+def _write_new(path: str, content: bytes) -> None:
+    # With this mode from the first byte, and only if nothing is there.
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(number, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(number)
+        # A key that is gone after a loss of power, with the store it sealed still there, cannot be made again.
+        sync_folder(os.path.dirname(path))
+    except OSError:
+        os.remove(path)
+        raise
+
+
+def sync_folder(path: str) -> None:
+    """Wait until the names in a folder are on the disk, where the system lets one wait for that."""
+    with suppress(OSError):
+        number = os.open(path or ".", os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def _unused(path: str) -> str:

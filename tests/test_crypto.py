@@ -198,6 +198,25 @@ def test_a_key_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_key_file(str(tmp_path / "file" / "k"))
 
 
+@pytest.mark.skipif(IS_WINDOWS, reason="a limit on the size of files")
+@pytest.mark.parametrize("former", [True, False], ids=["forced", "new"])
+def test_a_key_that_does_not_fit_on_the_disk_leaves_no_half_of_it(tmp_path: Path, *, former: bool) -> None:
+    import resource
+
+    path = tmp_path / "k"
+    if former:
+        write_key_file(str(path))
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(InvalidInput, match="cannot be written"):
+            write_key_file(str(path), force=former)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
 def test_a_key_file_is_named_by_flag_or_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_keys(load_settings(db="x").encryption_key) is None
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -12,7 +12,7 @@ from mimir.cli.output import print_json
 from mimir.config import expand, load_settings
 from mimir.crypto import load_keys
 from mimir.errors import Conflict, InvalidInput, NotFound
-from mimir.store import restore
+from mimir.store import LOGS, restore
 
 
 def backup_command() -> Command:
@@ -63,11 +63,12 @@ def _backup(flags: dict[str, Any], values: dict[str, Any]) -> int:
         raise InvalidInput(f"{destination} is a folder.", hint="Name a file in it.")
     if os.path.lexists(destination) and not os.path.isfile(destination):
         raise InvalidInput(f"{destination} is a device, a pipe or a broken link.", hint="Name a file.")
-    if os.path.exists(destination):
-        if os.path.samefile(destination, settings.db):
-            raise InvalidInput(f"{destination} is the store itself.", hint="Name another file.")
-        if not values["force"]:
-            raise Conflict(f"{destination} exists.", hint="Name another file, or replace it with --force.")
+    own = {os.path.realpath(settings.db + ending) for ending in ("", *LOGS, "-shm")}
+    if os.path.realpath(destination) in own or _is_same(destination, settings.db):
+        raise InvalidInput(f"{destination} is the store itself.", hint="Name another file.")
+    for name in (destination, *(destination + ending for ending in LOGS)):
+        if os.path.exists(name) and not values["force"]:
+            raise Conflict(f"{name} exists.", hint="Name another file, or replace it with --force.")
     # Without the model: nothing is embedded here.
     with open_engine({**flags, "embedding": "off"}) as engine, waiting("Copying the store"):
         engine.store.back_up(destination)
@@ -86,7 +87,7 @@ def _restore(flags: dict[str, Any], values: dict[str, Any]) -> int:
     refuse_writes(settings, "restore")
     source = expand(values["source"])
     there = os.path.exists(settings.db) and os.path.getsize(settings.db) > 0
-    if there and os.path.exists(source) and os.path.samefile(source, settings.db):
+    if there and _is_same(source, settings.db):
         raise InvalidInput(f"{source} is the store itself.", hint="Name a backup of it.")
     if there and not values["force"]:
         raise Conflict(
@@ -100,5 +101,9 @@ def _restore(flags: dict[str, Any], values: dict[str, Any]) -> int:
         return 0
     click.echo(f"{settings.db} was restored from {source}.")
     if kept:
-        click.echo(f"The former store is kept in {kept}.")
+        click.echo(f"What was there before is kept in {kept}.")
     return 0
+
+
+def _is_same(path: str, other: str) -> bool:
+    return os.path.exists(path) and os.path.samefile(path, other)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mimir.crypto import load_keys
 
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from mimir.rules.layers import Trace
     from mimir.rules.query import Query
     from mimir.store.sqlite.original import Original
+
+LOGS: Final = ("-wal", "-journal")
+"""What the names of a store's logs end in: a file is taken to be the one that a log beside it is of."""
 
 
 class Store(Protocol):
@@ -427,7 +430,13 @@ class Store(Protocol):
         """Return ``ok``, or what is wrong with the file."""
 
     def back_up(self, destination: str) -> None:
-        """Copy the store as it is now into a new file, sealed if the store is, opened and compared; others go on."""
+        """Copy the store as it is now into a new file, sealed if the store is, opened and compared; others go on.
+
+        A file that has the name is replaced.
+
+        Raises:
+            Busy: another process has that open as a store.
+        """
 
     def sealed_scope(self) -> str:
         """Return what is sealed: ``full`` for the whole store, ``body`` for bodies only, nothing for a plain store."""

@@ -93,6 +93,7 @@ def test_a_backup_that_cannot_be_made_is_refused(
     assert not Path(db).exists()
     open_memory(db).close()
     assert mimir("backup", db, "--force", "--db", db).status == 2
+    assert mimir("backup", db + "-wal", "--force", "--db", db).status == 2
     assert mimir("backup", str(folder), "--db", db).status == 2
     assert mimir("backup", str(folder / "no" / "folder.db"), "--db", db).status == 7
     assert [path.name for path in folder.iterdir()] == ["memory.db"]
@@ -188,6 +189,59 @@ def test_a_store_that_is_in_use_is_not_replaced(process: RunMimir, open_memory: 
     assert memory.remember("c", "two", {"content": "still writable"}).action == "created"
     memory.close()
     assert [path.name for path in Path(db).parent.iterdir()] == ["memory.db"]
+
+
+@pytest.fixture
+def left_log(open_memory: OpenMemory, tmp_path: Path, flags: list[str]) -> bytes:
+    """Return the log of another store, sealed with the same key, as a server that was killed leaves it."""
+    memory = open_memory(str(tmp_path / "lost.db"), **settings(flags))
+    for number in range(50):
+        memory.remember("c", f"stale{number}", {"content": "what was in a log " * 20})
+    return (tmp_path / "lost.db-wal").read_bytes()
+
+
+def test_a_log_whose_store_is_gone_is_kept_and_not_read_into_what_is_restored(
+    mimir: RunMimir, open_memory: OpenMemory, db: str, copy: str, flags: list[str], left_log: bytes
+) -> None:
+    with open_memory(copy, **settings(flags)) as memory:
+        memory.remember("c", "one", {"content": "green tea"})
+    for kept in ("memory.db.before-restore.bak-wal", "memory.db.before-restore-2.bak-wal"):
+        Path(db).unlink(missing_ok=True)
+        Path(db + "-wal").write_bytes(left_log)
+        ran = mimir("restore", copy, "--db", db, *flags)
+        assert (ran.status, ran.out.split()[-1]) == (0, str(Path(db).with_name(kept)) + ".")
+        with open_memory(db, **settings(flags)) as memory:
+            assert keys_in(memory) == ["one"]
+            assert memory.verify().ok
+        assert Path(db).with_name(kept).read_bytes() == left_log
+
+
+def test_a_log_that_lies_beside_a_new_backup_is_not_read_into_it(
+    mimir: RunMimir, open_memory: OpenMemory, db: str, copy: str, flags: list[str], left_log: bytes
+) -> None:
+    with open_memory(db, **settings(flags)) as memory:
+        memory.remember("c", "one", {"content": "green tea"})
+    Path(copy + "-wal").write_bytes(left_log)
+    ran = mimir("backup", copy, "--db", db, *flags)
+    assert (ran.status, "copy.db-wal exists" in ran.err) == (4, True)
+    assert [path.name for path in Path(copy).parent.iterdir()] == ["copy.db-wal"]
+    assert mimir("backup", copy, "--force", "--db", db, *flags).status == 0
+    assert [path.name for path in Path(copy).parent.iterdir()] == ["copy.db"]
+    assert keys_in(open_memory(copy, **settings(flags))) == ["one"]
+
+
+def test_a_backup_does_not_replace_a_store_that_is_in_use(
+    process: RunMimir, open_memory: OpenMemory, db: str, copy: str
+) -> None:
+    open_memory(db).close()
+    memory = open_memory(copy)
+    memory.remember("c", "one", {"content": "green tea"})
+    ran = process("backup", copy, "--force", "--db", db)
+    assert (ran.status, "Another process" in ran.err) == (6, True)
+    assert memory.remember("c", "two", {"content": "still written"}).action == "created"
+    memory.close()
+    assert [path.name for path in Path(copy).parent.iterdir()] == ["copy.db"]
+    assert keys_in(open_memory(copy)) == ["one", "two"]
 
 
 def test_what_a_killed_backup_or_restore_left_is_removed_by_the_next(

@@ -151,10 +151,13 @@ class SqliteStore(
     def back_up(self, destination: str) -> None:
         """Copy the store as it is now into a new file, sealed if the store is, opened and compared; others go on.
 
+        A file that has the name is replaced, with its logs.
+
         Raises:
             StorageFailure: the copy cannot be written, or is not what was copied.
+            Busy: another process has the file that would be replaced open as a store.
         """
-        from mimir.store.sqlite.replacing import compare, contents, copy_pages, own_name, remove
+        from mimir.store.sqlite.replacing import compare, contents, copy_pages, own_name, remove, take_name
 
         keys, partial_copy = self.database.keys, ""
         try:
@@ -163,7 +166,7 @@ class SqliteStore(
                 expected = contents(self.database)
                 copy_pages(connection, partial_copy, keys if self.database.pages_sealed else None)
             compare(expected, partial_copy, keys)
-            os.replace(partial_copy, destination)
+            take_name(partial_copy, destination)
         except OSError as error:
             raise StorageFailure(
                 f"The backup {destination} cannot be written: {error.strerror}.", hint="Choose another place."

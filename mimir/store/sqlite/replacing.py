@@ -16,9 +16,10 @@ from typing import Final
 import apsw
 
 from mimir.config import IS_WINDOWS
-from mimir.crypto import Keys, bound_to, check_head
+from mimir.crypto import Keys, bound_to, check_head, sync_folder
 from mimir.errors import Busy, Conflict, Locked, NotFound, StorageFailure
 from mimir.progress import report
+from mimir.store import LOGS
 from mimir.store.codec import BODY_COLUMNS, UNREADABLE, BodySeal
 from mimir.store.sqlite.connection import Database, Row, named, read_only_uri
 from mimir.store.sqlite.schema import format_version
@@ -120,11 +121,27 @@ def restore(source: str, path: str, keys: Keys | None) -> str:
                     remove(kept)
                     _swap_unread(path, target, kept)
             else:
+                kept = _set_logs_aside(path, unused(f"{path}.before-restore"))
                 os.replace(target, path)
-            _sync(os.path.dirname(path))
+            sync_folder(os.path.dirname(path))
         finally:
             remove(target)
     return kept
+
+
+def take_name(complete: str, path: str) -> None:
+    """Give a complete file a name that another may have, which is lost with its logs.
+
+    Raises:
+        Busy: another process has it open as a store.
+    """
+    if os.path.exists(path):
+        with _locked(path) as file:
+            if IS_WINDOWS:
+                file.xClose()
+            _take_name(complete, path)
+    else:
+        _take_name(complete, path)
 
 
 @contextmanager
@@ -162,9 +179,9 @@ def _is_gone(process: int) -> bool:
 
 
 def unused(name: str) -> str:
-    """Return ``name`` with an ending that no file has yet."""
+    """Return ``name`` with an ending that neither a file nor a log has yet."""
     candidate, number = f"{name}.bak", 1
-    while os.path.exists(candidate):
+    while any(os.path.exists(candidate + ending) for ending in ("", *LOGS)):
         number += 1
         candidate = f"{name}-{number}.bak"
     return candidate
@@ -284,7 +301,7 @@ def put_in_place(database: Database, complete: str) -> None:
             os.replace(complete, path)
             return
         os.replace(complete, path)
-        _sync(os.path.dirname(path))
+        sync_folder(os.path.dirname(path))
         _overwrite(former)
         database.close()
     except PermissionError as error:
@@ -414,28 +431,59 @@ def _swap_unread(path: str, target: str, kept: str) -> None:
     Raises:
         Busy: another process has it open.
     """
-    file = apsw.VFSFile("", path, [apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_MAIN_DB, 0])
-    try:
-        for level in (apsw.SQLITE_LOCK_SHARED, apsw.SQLITE_LOCK_RESERVED, apsw.SQLITE_LOCK_EXCLUSIVE):
-            file.xLock(level)
+    with _locked(path) as file:
         size = file.xFileSize()
         with open(kept, "xb", opener=partial(os.open, mode=0o600)) as copy:
             copy.writelines(file.xRead(min(_VFS_BLOCK, size - start), start) for start in range(0, size, _VFS_BLOCK))
             copy.flush()
             os.fsync(copy.fileno())
-        for ending in ("-wal", "-journal"):
-            with suppress(FileNotFoundError):
-                os.replace(path + ending, kept + ending)
-        with suppress(FileNotFoundError):
-            os.remove(path + "-shm")
+        _set_logs_aside(path, kept)
         if IS_WINDOWS:
             file.xClose()
         os.replace(target, path)
         if not IS_WINDOWS:
             for start in range(0, size, _VFS_BLOCK):
                 file.xWrite(bytes(min(_VFS_BLOCK, size - start)), start)
+
+
+def _set_logs_aside(path: str, kept: str) -> str:
+    """Name the logs at a path as those of another file, lest they be read into what comes there; return the last."""
+    named_last = ""
+    for ending in LOGS:
+        with suppress(FileNotFoundError):
+            os.replace(path + ending, kept + ending)
+            named_last = kept + ending
+    with suppress(FileNotFoundError):
+        os.remove(path + "-shm")
+    return named_last
+
+
+def _take_name(complete: str, path: str) -> None:
+    for ending in (*LOGS, "-shm"):
+        remove(path + ending)
+    os.replace(complete, path)
+    sync_folder(os.path.dirname(path))
+
+
+@contextmanager
+def _locked(path: str) -> Iterator[apsw.VFSFile]:
+    """Open a file that may be no store, and keep every other process out.
+
+    Raises:
+        Busy: another process has it open as a store.
+    """
+    try:
+        file = apsw.VFSFile("", os.path.realpath(path), [apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_MAIN_DB, 0])
+    except apsw.CantOpenError as error:
+        raise named(error, path) from error
+    try:
+        for level in (apsw.SQLITE_LOCK_SHARED, apsw.SQLITE_LOCK_RESERVED, apsw.SQLITE_LOCK_EXCLUSIVE):
+            file.xLock(level)
+        yield file
     except apsw.BusyError:
         raise Busy(f"Another process has the store {path} open.", hint="End it, then try again.") from None
+    except apsw.Error as error:
+        raise named(error, path) from error
     finally:
         file.xClose()
 
@@ -516,10 +564,7 @@ def _overwrite(number: int) -> None:
 
 
 def _sync(path: str) -> None:
-    # Only files can be synced on Windows.
-    if IS_WINDOWS and os.path.isdir(path):
-        return
-    number = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
+    number = os.open(path, os.O_RDWR)
     try:
         os.fsync(number)
     finally:
