@@ -113,8 +113,9 @@ def verify_command() -> Command:
         _verify,
         help=(
             "Check that nothing in the store was changed behind its back: the journal's chain from its first row, the"
-            " intervals of versions, sealed bodies, the pages of the file. Names the first broken link; exit status 1"
-            " when there is one. Keep the last hash elsewhere: it stands for the whole journal up to its row."
+            " intervals of versions, sealed bodies, the pages and indexes of the file. Names the first broken link;"
+            " exit status 1 when there is one. Keep the last hash elsewhere: it stands for the whole journal up to its"
+            " row."
         ),
         options=[json_option(), *setting_options()],
     )

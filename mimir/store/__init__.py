@@ -327,9 +327,6 @@ class Store(Protocol):
     def missing_guards(self) -> tuple[str, ...]:
         """Return the names of the guards of the journal that are missing or changed."""
 
-    def check_journal_index(self) -> str:
-        """Return ``ok``, or what is wrong within the journal's pages or between them and its indexes."""
-
     def misplaced_versions(self, limit: int) -> tuple[tuple[str, str], ...]:
         """Return ids of versions whose interval is empty, overlaps the next or has no entity, each with its fault."""
 
@@ -426,8 +423,8 @@ class Store(Protocol):
     def log_size(self) -> int:
         """Return how many bytes the log takes."""
 
-    def check_integrity(self) -> str:
-        """Return ``ok``, or what is wrong with the file."""
+    def check_integrity(self, *, thorough: bool = False) -> str:
+        """Return ``ok``, or what is wrong with the file; with ``thorough`` every index is held to its table too."""
 
     def back_up(self, destination: str) -> None:
         """Copy the store as it is now into a new file, sealed if the store is, opened and compared; others go on.

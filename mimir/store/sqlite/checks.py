@@ -17,10 +17,6 @@ class Checks:
         found = {row[0]: row[1] for row in rows}
         return tuple(name for name, sql in JOURNAL_GUARDS.items() if found.get(name) != sql)
 
-    def check_journal_index(self) -> str:
-        """Return ``ok``, or what is wrong within the journal's pages or between them and its indexes."""
-        return str(self.database.execute("PRAGMA integrity_check('journal')").fetchall()[0][0])
-
     def misplaced_versions(self, limit: int) -> tuple[tuple[str, str], ...]:
         """Return ids of versions whose interval is empty, overlaps the next or has no entity, each with its fault."""
         rows = self.database.execute(
