@@ -522,9 +522,14 @@ def named_project() -> str:
     return os.environ.get("CLAUDE_PROJECT_DIR") or os.environ.get("CURSOR_PROJECT_DIR", "")
 
 
+def secrets_among(fields: Iterable[str]) -> list[str]:
+    """Return the flags of those settings that are secrets."""
+    return [option(field).flag for field in fields if field in _SECRETS]
+
+
 def without_secrets(words: Iterable[str]) -> tuple[str, ...]:
     """Return the words of a command line with what follows a flag for a secret blotted out."""
-    flags = {option(field).flag for field in _SECRETS}
+    flags = secrets_among(_SECRETS)
     shown: list[str] = []
     for word in words:
         flag, is_joined, _ = word.partition("=")

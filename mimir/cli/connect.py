@@ -32,7 +32,7 @@ from mimir.cli.clients import (
 from mimir.cli.commands import Argument, Command, as_flags, json_option, setting_options
 from mimir.cli.merging import Change, find, put, restored
 from mimir.cli.output import print_json
-from mimir.config import FILES, Settings, load_settings
+from mimir.config import FILES, Settings, expand, load_settings, secrets_among
 from mimir.errors import Conflict, InvalidInput, MimirError, NotFound, StorageFailure
 from mimir.server.dispatch import Dispatcher
 
@@ -117,6 +117,11 @@ def _connect(flags: dict[str, Any], values: dict[str, Any]) -> int:
         return 0
     clients = _chosen(values)
     scope: Scope = values["scope"]
+    if scope == "project" and (secrets := secrets_among(flags)):
+        raise InvalidInput(
+            f"The file of a project is shared, and {', '.join(secrets)} would stand in it.",
+            hint="Let each who works there set the variable of the environment instead.",
+        )
     reports: list[dict[str, str]] = []
     failures: list[MimirError] = []
     for target in _targets(clients, scope, flags, values):
@@ -279,6 +284,7 @@ def carry_out(edit: Edit) -> None:
             _write(edit.backup, edit.before, like=edit.path)
         if edit.after is None:
             os.unlink(edit.path)
+            _remove_empty_folders(os.path.dirname(edit.path))
         else:
             os.makedirs(os.path.dirname(edit.path), exist_ok=True)
             _write(edit.path, edit.after, like=edit.path, private=edit.private)
@@ -334,6 +340,17 @@ def _write(path: str, text: str, *, like: str, private: bool = False) -> None:
         if os.path.exists(draft):
             os.unlink(draft)
         raise
+
+
+def _remove_empty_folders(folder: str) -> None:
+    """Remove a folder and those around it while they are empty: one of a client would mean that it is installed."""
+    kept = {os.path.realpath(place) for place in (expand("~"), os.getcwd())}
+    while folder not in kept:
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return
+        folder = os.path.dirname(folder)
 
 
 def _line(edit: Edit) -> str:
