@@ -26,6 +26,7 @@ from mimir.errors import InvalidInput, MimirError, Unavailable
 from mimir.model import Json
 from mimir.operation import read_arguments
 from mimir.progress import reported_to
+from mimir.workspace import AUTO, Workspace
 
 NOT_FOUND_STATUS: Final = 1
 """Exit status of a command that did what was asked and found nothing under the name."""
@@ -171,6 +172,9 @@ def _result(entry: Mapping[str, Any], words: Mapping[str, Any], settings: Mappin
     read_arguments(entry, given)  # before a store is opened for what is wrong
     with open_engine(settings) as engine:
         read = read_arguments(entry, given, workspace=engine.workspace.hash)
+        is_named = given.get("workspace_hash") is not None or "workspace_hash" not in entry["parameters"]
+        if engine.settings.workspace == AUTO and not is_named:
+            tell_workspace(engine.workspace)
         refuse_writes(engine.settings, entry["effect"])
         with waiting(entry["tool"]["title"]) if entry["long"] else nullcontext():
             result: msgspec.Struct = load_function(entry)(engine, **read)
@@ -194,6 +198,11 @@ def open_engine(settings: Mapping[str, Any]) -> Engine:
     """Open the store that the settings name; warn when none is named and several could be meant."""
     sys.stderr.write(warn_of_other_stores(settings.get("db")))
     return Engine.open(**settings)
+
+
+def tell_workspace(workspace: Workspace) -> None:
+    """Say which workspace was derived, and from what: it decides what is found, and nobody has named it."""
+    sys.stderr.write(f"mimir: workspace {workspace.hash or 'global'}: {workspace.reason}\n")
 
 
 def given_settings(ctx: click.Context) -> dict[str, Any]:

@@ -22,12 +22,13 @@ from mimir.cli.commands import (
     open_engine,
     operation_command,
     setting_options,
+    tell_workspace,
 )
 from mimir.cli.output import print_json
 from mimir.config import IS_WINDOWS, named_project
 from mimir.errors import MimirError
 from mimir.operations.context import context
-from mimir.workspace import resolve_workspace
+from mimir.workspace import AUTO, resolve_workspace
 
 _HOOK_CHARACTERS: Final = 9_500
 """Longest block of a session's start: clients cut off what exceeds 10,000 characters."""
@@ -76,10 +77,12 @@ def _context(plain: Action) -> Action:
 
 def _block(settings: dict[str, Any]) -> str:
     """Return what a session begins with, empty when nothing is remembered."""
+    project = named_project()
+    roots = [Path(project).as_uri()] if os.path.isabs(project) else []
     with open_engine(settings) as engine:
-        project = named_project()
-        roots = [Path(project).as_uri()] if os.path.isabs(project) else []
         workspace = resolve_workspace(engine.settings, roots)
+        if engine.settings.workspace == AUTO:
+            tell_workspace(workspace)
         block = context(engine, workspace_hash=workspace.hash, max_context_chars=_HOOK_CHARACTERS).markdown
     return "" if block.endswith(_NOTHING) else block
 

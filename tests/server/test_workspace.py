@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -180,12 +181,20 @@ def test_a_command_means_it_too(dispatcher: Dispatcher, project: Path) -> None:
             text=True,
             timeout=PATIENCE_S,
         )
+        told.append(done.stderr)
         return " ".join(done.stdout.split())
 
+    told: list[str] = []
     run("remember", "fact", "colour", '{"content": "blue"}')
+    assert told == [f"mimir: workspace {named(project)}: the working directory lies in the repository {project}\n"]
     assert named(project) in run("doctor")
     with Memory.open(db, embedding="off") as memory:
         assert [hit.key for hit in memory.recall("", workspace_hash=named(project)).items] == ["colour"]
+    shutil.rmtree(project / ".git")
+    run("recall", "colour")
+    assert told[-1].startswith("mimir: workspace global: auto found no root")
+    run("recall", "colour", "--workspace-hash", "")
+    assert told[-1] == ""
 
 
 # Roots over standard input and output
