@@ -542,6 +542,22 @@ def test_a_file_that_the_rust_mimir_encrypted_becomes_a_sealed_store(
     assert len(list(folder.iterdir())) == 2
 
 
+def test_what_could_not_be_sealed_whole_while_others_used_it_is_told(
+    original: str, open_memory: OpenMemory, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(apsw.Connection(original)) as other:
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM entities").fetchall()
+        memory = open_memory(original, encryption_key=key)
+        assert memory.store.sealed_scope() == "body"
+        assert body_of(memory, "note", "old") == '{"content":"bound as before"}'
+    (told,) = caplog.messages
+    assert original in told
+    assert "readable" in told
+    assert told.endswith("mimir seal")
+
+
 def test_its_scope_may_stay_what_it_was(original: str, open_memory: OpenMemory, key: str) -> None:
     memory = open_memory(original, encryption_key=key, encryption_scope="body")
     assert memory.store.sealed_scope() == "body"

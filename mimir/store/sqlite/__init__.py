@@ -107,9 +107,7 @@ class SqliteStore(
                     self._reclaim()
                 else:
                     self.database.close()
-                    # If others are in the way it stays a store whose bodies are sealed; `mimir seal` does the rest.
-                    with suppress(MimirError):
-                        self._seal_whole(keys)
+                    self._seal_whole(keys)
                     self.database = open_database(scope="")
             self._remove_leftovers()
         except BaseException:
@@ -184,14 +182,26 @@ class SqliteStore(
 
     def sealed_scope(self) -> str:
         """Return what is sealed: ``full`` for the whole file, ``body`` for bodies only, nothing for a plain store."""
-        if self.database.pages_sealed:
-            return FULL
-        return "" if self.database.seal is None else BODY
+        # Told by the first connection.
+        with self.database.reading():
+            if self.database.pages_sealed:
+                return FULL
+            return "" if self.database.seal is None else BODY
 
     def _seal_whole(self, keys: Keys) -> None:
         from mimir.store.sqlite.replacing import change_keys
 
-        change_keys(self.path, keys, keys, FULL)
+        try:
+            change_keys(self.path, keys, keys, FULL)
+        except MimirError as error:
+            # Others may be in the way: it is a store all the same, whose bodies are sealed.
+            import logging
+
+            logging.getLogger(__name__).warning(
+                "mimir: warning: in %s only memory bodies are sealed, the rest is readable. %s Then run: mimir seal",
+                self.path,
+                error,
+            )
 
     def _remove_leftovers(self) -> None:
         if os.path.exists(os.path.realpath(self.path) + RESEALING):
