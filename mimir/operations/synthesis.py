@@ -242,7 +242,7 @@ def _lesson(named: Json) -> Lesson | None:
     try:
         confidence = float(named.get("confidence"))  # type: ignore[arg-type]  # None is refused below like any other
         check_texts(summary=summary, evidence=evidence)
-    except (TypeError, ValueError, InvalidInput):
+    except (TypeError, ValueError, OverflowError, InvalidInput):
         return None
     if known is None or not 0.0 <= confidence <= 1.0:
         return None

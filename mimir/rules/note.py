@@ -338,7 +338,7 @@ def _read_link(match: re.Match[str]) -> NoteLink:
         with suppress(ValueError):
             relationship = str(json.loads(relationship))
     try:
-        weight = float(match["weight"] or DEFAULT_WEIGHT)
+        weight = fm.read_share(match["weight"]) if match["weight"] else DEFAULT_WEIGHT
     except ValueError:
         weight = DEFAULT_WEIGHT
     return NoteLink((match["alias"] or name) if unresolved else name, relationship, weight, unresolved)

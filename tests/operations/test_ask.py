@@ -465,6 +465,7 @@ def test_a_reply_may_wrap_its_json(thinking: Memory, server: ModelServer, reply:
         {**LESSON, "summary": " "},
         {**LESSON, "confidence": 85},
         {**LESSON, "confidence": "high"},
+        {**LESSON, "confidence": 10**400},
         {**LESSON, "evidence": ["a"]},
         "a lesson",
         None,

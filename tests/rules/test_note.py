@@ -391,3 +391,9 @@ def test_a_heading_above_other_words_is_part_of_the_text() -> None:
     note = write_note(entity({"content": text}), {})
     assert text in note
     assert json.loads(read_note(note).body_json) == {"content": text}
+
+
+@pytest.mark.parametrize("weight", ["9" * 400, "-3", "1.5", "1e", "e", "..", "-"])
+def test_a_weight_that_no_link_can_have_is_taken_for_none(weight: str) -> None:
+    (link,) = read_note(f"---\nkey: k\n---\n\nwords\n\n## Links\n\n- [[a]] (r) {weight}\n").links
+    assert (link.name, link.relationship, link.weight) == ("a", "r", 0.5)

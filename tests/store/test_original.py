@@ -339,6 +339,7 @@ def test_links_are_kept_with_every_relation_and_to_what_is_gone(open_memory: Ope
         {"target_id": "mem-2", "relationship": "blocks", "weight": 0.125},
         {"target_id": "mem-gone", "relationship": "related"},
         "mem-3",
+        {"target_id": "mem-4", "relationship": "weighs too much", "weight": 10**400},
         {"relationship": "to nothing"},
     ]
     with original_file(path) as file:
@@ -350,6 +351,7 @@ def test_links_are_kept_with_every_relation_and_to_what_is_gone(open_memory: Ope
         Link(target_id="mem-2", relationship="blocks", weight=0.25),
         Link(target_id="mem-gone", relationship="related", weight=0.5),
         Link(target_id="mem-3", relationship="related", weight=0.5),
+        Link(target_id="mem-4", relationship="weighs too much", weight=0.5),
     }
     assert entity(memory, "mem-2").links == ()
 

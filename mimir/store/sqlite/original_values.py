@@ -61,7 +61,7 @@ def as_text(value: object, missing: str = "") -> str:
 def _number(value: object, missing: float) -> float:
     try:
         number = float(value)  # type: ignore[arg-type]  # what cannot be converted is caught
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return missing
     return number if number - number == 0 else missing  # neither infinite nor NaN
 
