@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mimir import Memory, StorageFailure
+from mimir.crypto import write_key_file
 from tests.conftest import OpenMemory
 
 
@@ -66,6 +67,7 @@ def test_what_is_acknowledged_until_the_disk_is_full_is_kept(full: Memory, open_
 FILL = """
 import sys
 from mimir import Memory, StorageFailure
+from mimir.crypto import write_key_file
 memory = Memory.open(sys.argv[1], embedding="off")
 try:
     for n in range(10**6):
@@ -114,3 +116,40 @@ def test_a_disk_that_runs_full_loses_nothing_acknowledged(tmp_path: Path, open_m
     assert memory.stats().total_entities == len(ids)
     for place, entity_id in enumerate(ids):
         assert json.loads(memory.get_entity(entity_id).body_json)["content"].startswith(f"text {place} ")
+
+
+SMALL_COPIES = """
+mount -t tmpfs -o size=700k,mode=777 tmpfs "$1" && cp "$3" "$1/memory.db" || exit 1
+"$2" -m mimir seal --db "$1/memory.db" --encryption-key "$4"; echo $?
+"$2" -m mimir backup "$1/copy.db" --db "$3"; echo $?
+"$2" -m mimir restore "$3" --db "$1/memory.db" --force; echo $?
+ls "$1"
+cp "$1/memory.db" "$5"
+"""
+
+
+@pytest.mark.slow
+def test_a_copy_that_does_not_fit_on_its_disk_says_so_and_leaves_nothing(
+    tmp_path: Path, open_memory: OpenMemory
+) -> None:
+    if not can_mount():
+        pytest.skip("a small file system cannot be mounted here")
+    disk, key, store, after = (tmp_path / name for name in ("disk", "key", "store.db", "after.db"))
+    disk.mkdir()
+    write_key_file(str(key))
+    with open_memory(str(store)) as memory:
+        memory.remember("c", "big", {"content": "words " * 20_000})
+    words = (str(disk), sys.executable, str(store), str(key), str(after))
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", SMALL_COPIES, "sh", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.split() == ["7", "7", "7", "memory.db"]
+    told = [line for line in done.stderr.splitlines() if line.startswith("mimir: ")]
+    assert [line.startswith(f"mimir: The disk is full: {disk}/") for line in told] == [True] * 3
+    memory = open_memory(str(after))
+    assert memory.verify().ok
+    assert [hit.key for hit in memory.recall("words").items] == ["big"]

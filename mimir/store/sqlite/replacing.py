@@ -330,7 +330,7 @@ def copy_pages(connection: apsw.Connection, target: str, keys: Keys | None) -> N
     try:
         if keys is not None:
             use_page_key(copy, keys)
-        with copy.backup("main", connection, "main") as backup:
+        with _naming_full_disk(target), copy.backup("main", connection, "main") as backup:
             while not backup.done:
                 backup.step(_ROWS)
                 report(backup.page_count - backup.remaining, backup.page_count)
@@ -466,6 +466,18 @@ def _take_name(complete: str, path: str) -> None:
 
 
 @contextmanager
+def _naming_full_disk(target: str) -> Iterator[None]:
+    # It need not be the disk of the store that is copied.
+    try:
+        yield
+    except apsw.FullError as error:
+        raise StorageFailure(
+            f"The disk is full: {target} cannot be written.",
+            hint="Free some space, or choose another place; nothing was changed.",
+        ) from error
+
+
+@contextmanager
 def _locked(path: str) -> Iterator[apsw.VFSFile]:
     """Open a file that may be no store, and keep every other process out.
 
@@ -516,9 +528,10 @@ def _vacuum_into(connection: apsw.Connection, target: str, keys: Keys | None, si
     connection.set_progress_handler(look, _STEPS)
     try:
         connection.execute("PRAGMA temp_store=MEMORY")
-        connection.execute(
-            "VACUUM INTO ?", (f"{Path(target).absolute().as_uri()}?cipher=aegis&key={key}",), can_cache=False
-        )
+        with _naming_full_disk(target):
+            connection.execute(
+                "VACUUM INTO ?", (f"{Path(target).absolute().as_uri()}?cipher=aegis&key={key}",), can_cache=False
+            )
     finally:
         connection.set_progress_handler(None, 0)
 
