@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
@@ -37,8 +38,8 @@ from mimir.server.message import (
     read_message,
 )
 
-READ_THREADS: Final = 4
-"""How many calls that only read run at a time: they never wait for a write."""
+READ_THREADS: Final = min(max(os.cpu_count() or 2, 2), 8)
+"""How many calls that only read run at a time, beside those that write. More than there are cores slow all down."""
 
 WRITE_THREADS: Final = 2
 """How many calls that write run at a time: one prepares what it writes while another is written."""
