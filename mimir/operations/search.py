@@ -16,7 +16,7 @@ from mimir.progress import report
 from mimir.recording import find_one
 from mimir.retrieval import MAXIMUM_LIMIT, MAXIMUM_OFFSET, Request, as_hit
 from mimir.retrieval import recall as run_recall
-from mimir.rules.bounds import SHORTEST_REPLY, fit
+from mimir.rules.bounds import SHORTEST_REPLY, bounded
 from mimir.rules.layers import canonical_layer
 from mimir.rules.query import STOP_WORDS, parse_query
 from mimir.rules.similarity import normalised
@@ -306,8 +306,9 @@ def _within(recalled: Recalled, most: int, offset: int) -> Recalled:
     def size(plain: dict[str, Any]) -> int:
         return len(msgspec.json.encode({**plain, "items": [lift(item) for item in plain["items"]]}).decode())
 
-    plain, cut = fit(msgspec.json.decode(msgspec.json.encode(recalled)), most, size)
-    return recalled if cut is None else msgspec.convert({**plain, "truncated": cut.note(offset)}, Recalled)
+    whole = msgspec.json.decode(msgspec.json.encode(recalled))
+    kept = bounded(whole, most, size, offset)
+    return recalled if kept is whole else msgspec.convert(kept, Recalled)
 
 
 def make_filter(

@@ -67,6 +67,12 @@ def fit(result: dict[str, Json], most: int, size: Size) -> tuple[dict[str, Json]
     return _with_lists_ended(result, _LEAST_TEXT, most, size)
 
 
+def bounded(result: dict[str, Json], most: int, size: Size, offset: int | None = None) -> dict[str, Json]:
+    """Return a result itself where it fits, else what of it does, with a note in ``truncated`` how to get the rest."""
+    fitted, cut = fit(result, most, size)
+    return result if cut is None else {**fitted, "truncated": cut.note(offset)}
+
+
 def _with_texts_cut(result: dict[str, Json], cap: int) -> dict[str, Json]:
     return {name: shortened(value, cap, name, top=True) for name, value in result.items()}
 

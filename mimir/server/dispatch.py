@@ -360,12 +360,11 @@ def _marked(result: Mapping[str, Json], *, modern: bool, cache: Mapping[str, Jso
 
 def _bounded(payload: bytes, given: Mapping[str, Json], entry: Mapping[str, Any]) -> bytes:
     """Return a result that is too long for a reply with what fits into one, and a note how to get the rest."""
-    from mimir.rules.bounds import fit
+    from mimir.rules.bounds import bounded
 
-    fitted, cut = fit(json.loads(payload), CEILING_BYTES, lambda part: len(encode(part)))
     is_paged = {"limit", "offset"} <= entry["parameters"].keys()
-    note = cut.note(given.get("offset", 0) if is_paged else None) if cut else ""
-    return encode({**fitted, "truncated": note})
+    offset = given.get("offset", 0) if is_paged else None
+    return encode(bounded(json.loads(payload), CEILING_BYTES, lambda part: len(encode(part)), offset))
 
 
 def _links(payload: bytes) -> list[dict[str, Json]]:

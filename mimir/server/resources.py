@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from mimir.errors import NotFound
-from mimir.rules.bounds import CEILING_BYTES, fit
+from mimir.rules.bounds import CEILING_BYTES, bounded
 from mimir.server.message import INVALID_PARAMS, RESOURCE_NOT_FOUND, Fault, encode
 
 if TYPE_CHECKING:
@@ -100,7 +100,10 @@ def read_resource(resource: Resource, values: Mapping[str, str], address: str, r
         MimirError: there is no such memory, or the operation that reads it failed.
     """
     content = resource.read(run, values)
-    text = content if isinstance(content, str) else _bounded(content)
+    if isinstance(content, str):
+        text = content
+    else:  # what is put together from several results may be too long for one
+        text = encode(bounded(content, CEILING_BYTES, lambda part: len(encode(part)))).decode()
     return {"uri": address, "mimeType": resource.type, "text": text}
 
 
@@ -120,15 +123,6 @@ def links_to_long(payload: bytes) -> list[dict[str, Json]]:
         for item in (items or ())[:_MOST_LINKS]
         if "body_json" in item and ("truncated" in result or len(item["body_json"]) >= LINKED_FROM)
     ]
-
-
-def _bounded(content: dict[str, Json]) -> str:
-    """Return what was read as JSON; what was put together from several results may be too long for one."""
-    text = encode(content)
-    if len(text) > CEILING_BYTES:
-        fitted, cut = fit(content, CEILING_BYTES, lambda part: len(encode(part)))
-        text = encode({**fitted, "truncated": cut.note(None) if cut else ""})
-    return text.decode()
 
 
 def _matched(template: str, address: str) -> dict[str, str] | None:
