@@ -7,11 +7,20 @@ from typing import Any
 
 import click
 
-from mimir.cli.commands import Argument, Command, json_option, open_engine, refuse_writes, setting_options, waiting
+from mimir.cli.commands import (
+    Argument,
+    Command,
+    json_option,
+    open_engine,
+    refuse_writes,
+    require_store,
+    setting_options,
+    waiting,
+)
 from mimir.cli.output import print_json
 from mimir.config import expand, load_settings
 from mimir.crypto import load_keys
-from mimir.errors import Conflict, InvalidInput, NotFound
+from mimir.errors import Conflict, InvalidInput
 from mimir.store import LOGS, restore
 
 
@@ -57,8 +66,7 @@ def restore_command() -> Command:
 def _backup(flags: dict[str, Any], values: dict[str, Any]) -> int:
     settings = load_settings(**flags)
     destination = expand(values["destination"])
-    if not os.path.exists(settings.db):
-        raise NotFound(f"There is no store at {settings.db}.", hint="Name the one you mean with --db.")
+    require_store(settings.db)
     if os.path.isdir(destination):
         raise InvalidInput(f"{destination} is a folder.", hint="Name a file in it.")
     if os.path.lexists(destination) and not os.path.isfile(destination):

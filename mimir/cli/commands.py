@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -22,7 +23,7 @@ from mimir.config import (
     warn_of_other_stores,
 )
 from mimir.engine import Engine
-from mimir.errors import InvalidInput, MimirError, Unavailable
+from mimir.errors import InvalidInput, MimirError, NotFound, Unavailable
 from mimir.model import Json
 from mimir.operation import read_arguments
 from mimir.progress import reported_to
@@ -82,10 +83,19 @@ class Command(click.Command):
         )
 
     def invoke(self, ctx: click.Context) -> int:
-        """Part the settings from the rest and run the action."""
+        """Part the settings from the rest and run the action.
+
+        Raises:
+            MimirError: it failed; to who asked for JSON that is printed too, so that a program need not read messages.
+        """
         before: Mapping[str, Any] = ctx.find_object(dict) or {}
         rest = {name: value for name, value in ctx.params.items() if not name.startswith(_SETTING)}
-        return self.action({**before, **given_settings(ctx)}, _placed(ctx, self.arguments, rest))
+        try:
+            return self.action({**before, **given_settings(ctx)}, _placed(ctx, self.arguments, rest))
+        except MimirError as error:
+            if ctx.params.get("as_json"):
+                print_json({"error": error.message, "code": error.code, "hint": error.hint})
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the arguments above the options."""
@@ -149,17 +159,8 @@ def call(
     *,
     as_json: bool,
 ) -> int:
-    """Run an operation with what click read for its parameters, print its result and return the exit status.
-
-    Raises:
-        MimirError: it failed; as JSON that is printed too, so that a program need not read messages.
-    """
-    try:
-        result = _result(entry, words, settings)
-    except MimirError as error:
-        if as_json:
-            print_json({"error": error.message, "code": error.code, "hint": error.hint})
-        raise
+    """Run an operation with what click read for its parameters, print its result and return the exit status."""
+    result = _result(entry, words, settings)
     if as_json:
         print_json(wire(result))
     else:
@@ -192,6 +193,17 @@ def refuse_writes(settings: Settings, effect: str) -> None:
             "This command writes, and the settings say read-only.",
             hint=f"Leave out --read-only, and {option('read_only').environment}.",
         )
+
+
+def require_store(path: str) -> None:
+    """See that there is a store at ``path``, where one that is missing must not be made.
+
+    Raises:
+        NotFound: there is no file, or an empty one.
+    """
+    if not os.path.exists(path) or not os.path.getsize(path):
+        empty = ": the file is empty" if os.path.exists(path) else ""
+        raise NotFound(f"There is no store at {path}{empty}.", hint="Name the one you mean with --db.")
 
 
 def open_engine(settings: Mapping[str, Any]) -> Engine:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any, Final
 
 import click
 
-from mimir.cli.commands import Argument, Command, json_option, refuse_writes, setting_options, waiting
+from mimir.cli.commands import Argument, Command, json_option, refuse_writes, require_store, setting_options, waiting
 from mimir.cli.output import print_json
 from mimir.config import Settings, expand, load_settings, option
 from mimir.crypto import PLAIN_HEAD, Keys, load_keys, write_key_file
 from mimir.engine import Engine
-from mimir.errors import Conflict, InvalidInput, Locked, NotFound
+from mimir.errors import Conflict, InvalidInput, Locked
 from mimir.journaling import append_event
 from mimir.store import change_keys, open_store
 
@@ -182,8 +183,7 @@ def _change(
 def _existing(flags: dict[str, Any], word: str) -> Settings:
     settings = load_settings(**flags)
     refuse_writes(settings, word)
-    if not os.path.exists(settings.db):
-        raise NotFound(f"There is no store at {settings.db}.", hint="Name the one you mean with --db.")
+    require_store(settings.db)
     return settings
 
 
@@ -214,5 +214,7 @@ def readable_copies(db: str) -> list[str]:
 
 
 def _begins_plain(path: str) -> bool:
-    with open(path, "rb") as file:
+    # What this process may not read is none of its copies.
+    with suppress(OSError), open(path, "rb") as file:
         return file.read(len(PLAIN_HEAD)) == PLAIN_HEAD
+    return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -18,12 +17,13 @@ from mimir.cli.commands import (
     open_engine,
     read_standard_input,
     refuse_writes,
+    require_store,
     setting_options,
 )
 from mimir.cli.output import console, print_json, printable, table
 from mimir.config import load_settings
 from mimir.drafts import DEFAULT_IMPORTANCE, VISIBILITIES, Draft, make_draft
-from mimir.errors import InvalidInput, MimirError, NotFound
+from mimir.errors import InvalidInput, MimirError
 from mimir.journaling import verify
 from mimir.recording import store_draft
 from mimir.server.dispatch import PROFILES, Dispatcher
@@ -188,8 +188,7 @@ def _state_digest(settings: dict[str, Any], _values: dict[str, Any]) -> int:
 
 def _verify(settings: dict[str, Any], values: dict[str, Any]) -> int:
     path = load_settings(**settings).db
-    if not os.path.exists(path):
-        raise NotFound(f"There is no store at {path}.", hint="Name the one you mean with --db.")
+    require_store(path)
     from rich.text import Text
 
     # Without the model: nothing is embedded here.

@@ -191,6 +191,23 @@ def test_a_store_that_is_in_use_is_not_replaced(process: RunMimir, open_memory: 
     assert [path.name for path in Path(db).parent.iterdir()] == ["memory.db"]
 
 
+def test_a_damaged_store_is_named_when_it_cannot_be_copied(
+    mimir: RunMimir, open_memory: OpenMemory, tmp_path: Path, db: str, copy: str
+) -> None:
+    key = str(tmp_path / "key")
+    write_key_file(key)
+    with open_memory(db, encryption_key=key) as memory:
+        memory.remember("c", "one", {"content": "green tea"})
+    whole = Path(db).read_bytes()
+    for page in range(2, len(whole) // 4096, 7):
+        Path(db).write_bytes(whole[: page * 4096] + bytes([whole[page * 4096] ^ 1]) + whole[page * 4096 + 1 :])
+        ran = mimir("backup", copy, "--db", db, "--encryption-key", key)
+        assert (ran.status, ran.out) == (7, "")
+        assert f"The store {db} is damaged: " in ran.err
+        assert "not an error" not in ran.err
+        assert list(Path(copy).parent.iterdir()) == []
+
+
 @pytest.fixture
 def left_log(open_memory: OpenMemory, tmp_path: Path, flags: list[str]) -> bytes:
     """Return the log of another store, sealed with the same key, as a server that was killed leaves it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import stat
 from contextlib import closing
@@ -236,6 +237,14 @@ def test_copies_that_stay_readable_are_named(mimir: RunMimir, filled: str, folde
     assert str(copy) in mimir("doctor", "--db", filled, "--encryption-key", key, "--embedding", "off").out.replace(
         "\n", ""
     )
+
+
+@pytest.mark.skipif(IS_WINDOWS or os.geteuid() == 0, reason="a file that its owner may not read")
+def test_a_copy_that_may_not_be_read_is_passed_over(mimir: RunMimir, filled: str, folder: Path, key: str) -> None:
+    copy = folder / "memory.db.bak"
+    copy.touch(mode=0)
+    ran = mimir("seal", "--db", filled, "--encryption-key", key)
+    assert (ran.status, ran.err) == (0, "")
 
 
 @pytest.mark.parametrize("word", ["seal", "unseal", "rekey", "backup", "restore"])

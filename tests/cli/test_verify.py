@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mimir import Memory
+from mimir.crypto import write_key_file
 from tests.cli.conftest import RunMimir
 
 GUARDS = ("journal_replaces_nothing", "journal_grows_at_its_end", "journal_is_append_only", "journal_keeps_its_rows")
@@ -171,6 +172,32 @@ def test_verify_makes_no_store(process: RunMimir, tmp_path: Path) -> None:
     assert ran.status == 3
     assert "There is no store" in ran.err
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("verify",), ("backup", "copy.db"), ("seal",), ("unseal",), ("rekey", "key")], ids=str
+)
+def test_a_file_that_became_empty_is_no_store(process: RunMimir, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """What was cut off to nothing must not pass as a store without memories."""
+    path = tmp_path / "memory.db"
+    path.touch()
+    write_key_file(str(tmp_path / "key"))
+    flags = ("--encryption-key", str(tmp_path / "key")) if words[0] not in {"verify", "backup"} else ()
+    ran = process(*words, "--db", str(path), *flags)
+    assert ran.status == 3
+    assert "the file is empty" in ran.err
+    assert path.read_bytes() == b""
+
+
+def test_who_asks_for_json_gets_failures_as_json_too(process: RunMimir, tmp_path: Path, journalled: str) -> None:
+    Path(journalled).write_bytes(Path(journalled).read_bytes()[:5_000])
+    for path, status, code in ((journalled, 7, "storage"), (str(tmp_path / "none.db"), 3, "not_found")):
+        ran = process("verify", "--json", "--db", path)
+        answer = json.loads(ran.out)
+        assert (ran.status, answer["code"]) == (status, code)
+        assert path in answer["error"]
+        assert answer["error"] in ran.err
+        assert answer["hint"]
 
 
 def test_verify_changes_nothing(process: RunMimir, journalled: str) -> None:

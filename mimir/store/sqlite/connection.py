@@ -342,7 +342,9 @@ def named(error: apsw.Error, path: str, *, sealed: bool = False) -> MimirError:
         )
     for kind, ours, message, hint in _NAMES:
         if isinstance(error, kind):
-            return ours(message.format(path=path, text=error), hint=hint)
+            # A copy that ends early leaves its error without words.
+            text = str(error).replace("not an error", "a page cannot be read")
+            return ours(message.format(path=path, text=text), hint=hint)
     return StorageFailure(f"The store {path} failed: {error}.", hint="Run: mimir doctor")
 
 
