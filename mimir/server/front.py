@@ -46,6 +46,9 @@ STREAMS_S: Final = 5
 _HANDS: Final = 100
 """Turns of the event loop without anything accepted after which nothing can be on its way from one task to the next."""
 
+_REPEATING: Final = ("mcp", "sse_starlette")
+"""Libraries that log messages whole, memories of a sealed store too, and the names of sessions."""
+
 _READS: Final = ("GET", "HEAD", "OPTIONS")
 
 
@@ -124,10 +127,9 @@ def check_certificate(certificate: str, key: str) -> None:
 
 
 def quiet_libraries(level: str) -> None:
-    """Keep what clients can provoke out of the log, unless it is to show everything."""
-    if level not in ("debug", "info"):
-        for name in ("mcp", "uvicorn", "asyncio"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+    """Keep what clients say out of the log, and what they can provoke too unless it is to show everything."""
+    for name in _REPEATING if level in ("debug", "info") else (*_REPEATING, "uvicorn", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class TimedHead(H11Protocol):

@@ -37,6 +37,9 @@ from tests.server.client import MODERN_META, PATIENCE_S, SERVE, Run, call, remem
 from tests.server.web import JSON, Serve, StreamClient, WebServer, free_port, trusting
 
 TOKEN = "correct-horse"
+OPENING = request(
+    0, "initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo={"name": "test", "version": "1"}
+)
 
 
 def note(folder: Path, name: str) -> None:
@@ -280,6 +283,25 @@ def test_the_line_end_of_a_token_from_a_file_is_no_part_of_it(serve: Serve) -> N
     assert web.post(PING, Authorization=f"Bearer {TOKEN}").status == 200
 
 
+def test_no_log_repeats_what_was_said_or_the_token_or_a_session(serve: Serve, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    web = serve("--log-level", "debug", "--log-file", str(log), MIMIR_MCP_TOKEN=TOKEN)
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    opened = web.send("POST", "/mcp", OPENING, bearer)
+    session = opened.headers["mcp-session-id"]
+    said = remember(1, "k", "the heron stands still")
+    assert web.send("POST", "/mcp", said, {**bearer, "Mcp-Session-Id": session}).status == 200
+    assert web.send("POST", "/message", said, bearer).status == 200
+    with closing(StreamClient(web, bearer)) as client:
+        assert web.send("POST", client.endpoint, said, bearer).status == 202
+        client.next_event("message")
+        sessions = (session, client.endpoint.partition("=")[2])
+    web.close()
+    logged = log.read_text(encoding="utf-8")
+    assert "Application startup complete" in logged
+    assert [word for word in ("heron", TOKEN, *sessions) if word in logged] == []
+
+
 # What strangers send
 
 
@@ -510,11 +532,6 @@ def test_a_head_that_does_not_arrive_is_given_up(db: str, begun: bytes) -> None:
     ):
         connection.sendall(begun)
         assert connection.recv(64).startswith(b"HTTP/1.1 408")
-
-
-OPENING = request(
-    0, "initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo={"name": "test", "version": "1"}
-)
 
 
 def test_more_sessions_than_may_be_kept_are_refused_until_one_ends(db: str) -> None:

@@ -115,10 +115,10 @@ class WebServer:
 class StreamClient:
     """A client of the older transport: what it posts is answered on the stream it holds open."""
 
-    def __init__(self, server: WebServer) -> None:
+    def __init__(self, server: WebServer, headers: Mapping[str, str] | None = None) -> None:
         self._server = server
         self._connection = server.connect()
-        self._connection.request("GET", "/sse", headers={"Accept": "text/event-stream"})
+        self._connection.request("GET", "/sse", headers={"Accept": "text/event-stream", **(headers or {})})
         self._stream = self._connection.getresponse()
         assert self._stream.status == 200
         self.endpoint = self.next_event("endpoint")
