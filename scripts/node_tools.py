@@ -30,6 +30,7 @@ PINS: Final = {
     "claude": Pin("@anthropic-ai/claude-code", "2.1.332", "cli-wrapper.cjs"),
     "codex": Pin("@openai/codex", "0.171.0", "bin/codex.js"),
     "conformance": Pin("@modelcontextprotocol/conformance", "0.2.0-alpha.12", "dist/index.js"),
+    "gemini": Pin("@google/gemini-cli", "0.61.0", "bundle/gemini.js"),
     "inspector": Pin("@modelcontextprotocol/inspector", "2.12.0", "clients/launcher/build/index.js"),
     "mcpb": Pin("@anthropic-ai/mcpb", "2.1.2", "dist/cli/cli.js"),
     # Later versions want Node 24.

@@ -164,7 +164,7 @@ def _left_out(clients: Sequence[Client], scope: Scope, values: Mapping[str, Any]
     if unruled:
         yield f"mimir: No note on use, since no rules file of a {scope} is known: {', '.join(unruled)}.\n"
     if unhooked:
-        yield f"mimir: No hooks, since none are known: {', '.join(unhooked)}.\n"
+        yield f"mimir: No hooks, since none of theirs is known to give text to a new session: {', '.join(unhooked)}.\n"
     for client in hookless:
         if client.hooks_of:
             other = client_named(client.hooks_of)
