@@ -15,7 +15,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from mimir.cli.merging import NOTE_BEGIN, NOTE_END, Change, Format
+from mimir.cli.merging import Format
+from mimir.cli.merging.document import Change
+from mimir.cli.merging.in_note import NOTE_BEGIN, NOTE_END
 from mimir.config import IS_WINDOWS, expand, named_folder, single_file
 from mimir.errors import InvalidInput
 from mimir.model import Json

@@ -30,7 +30,8 @@ from mimir.cli.clients import (
     program,
 )
 from mimir.cli.commands import Argument, Command, as_flags, json_option, setting_options
-from mimir.cli.merging import Change, find, put, restored
+from mimir.cli.merging import find, put, restored
+from mimir.cli.merging.document import Change
 from mimir.cli.output import print_json
 from mimir.config import FILES, Settings, expand, load_settings, secrets_among
 from mimir.errors import Conflict, InvalidInput, MimirError, NotFound, StorageFailure

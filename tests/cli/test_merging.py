@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimir.cli.merging import Change, Format, find, put, restored, take
+from mimir.cli.merging import Format, find, put, restored, take
+from mimir.cli.merging.document import Change
 from mimir.errors import InvalidInput
 
 ENTRY = {"command": '/opt/a "b"\\mimir', "args": ["serve", "--db", "/home/é/m.db", "--tools", "core"]}
