@@ -301,6 +301,7 @@ def build_app(settings: Settings, faces: Sequence[Face], traffic: Traffic) -> St
                 allow_origins=origins,
                 allow_methods=("GET", "POST", "DELETE"),
                 allow_headers=("*",),
+                allow_private_network=True,
                 expose_headers=("Mcp-Session-Id",),
             )
         )
