@@ -178,6 +178,18 @@ def test_an_older_file_is_migrated_after_a_backup(
     assert not Path(backup + ".partial").exists()
 
 
+def test_no_backup_is_ever_replaced_by_that_of_another_migration(
+    open_memory: OpenMemory, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{filled}.v{len(schema.MIGRATIONS)}"
+    Path(f"{name}.bak").write_bytes(b"older")
+    monkeypatch.setattr(schema, "MIGRATIONS", newer(add_table))
+    open_memory(filled).close()
+    assert Path(f"{name}.bak").read_bytes() == b"older"
+    with closing(sqlite3.connect(f"{name}-2.bak")) as connection:
+        assert connection.execute("SELECT key FROM entities").fetchall() == [("k",)]
+
+
 def test_a_backup_of_an_older_store_opens_as_a_store(
     open_memory: OpenMemory, filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +220,7 @@ def test_a_migration_that_fails_changes_nothing(
     with open_memory(filled) as memory, memory.store.reading() as connection:
         assert connection.execute("PRAGMA user_version").get == len(schema.MIGRATIONS)
         assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'added'").get == 0
+    assert list(Path(filled).parent.glob("*.bak*")) == []
 
 
 def run_together(program: str, path: str, *, count: int) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import apsw
@@ -298,9 +298,10 @@ def prepare(database: Database) -> bool:
         version = format_version(connection, database.path, database.keys)
         if version == ORIGINAL:
             _convert(database)
+        elif 0 < version < len(MIGRATIONS):
+            with _kept_copy(database, f"v{version}"):
+                _migrate(database, version)
         else:
-            if 0 < version < len(MIGRATIONS):
-                back_up(database, f"{database.path}.v{version}.bak")
             _migrate(database, version)
         if version > 0:
             # Made by another process meanwhile, it may not be sealed as this one would have done.
@@ -322,18 +323,31 @@ def _convert(database: Database) -> None:
     """Convert a file of the Rust Mimir; a copy of it as it was stays beside it."""
     # Imported here since hardly any file is one of those.
     from mimir.store.sqlite.filling import convert
-    from mimir.store.sqlite.replacing import unused
 
     version = database.execute("PRAGMA user_version").get
-    copy = f"{database.path}.original-{version}.bak.partial"
-    try:
-        _copy(database, copy)
+    with _kept_copy(database, f"original-{version}"):
         convert(database, lambda: _migrate(database, 0))
-        # Named at last: an attempt that was cut off leaves nothing that looks like a backup.
-        os.rename(copy, unused(f"{database.path}.original-{version}"))
+
+
+@contextmanager
+def _kept_copy(database: Database, what: str) -> Iterator[None]:
+    """Copy the file as it is before the block changes it; the copy is named at the end and no other one is replaced.
+
+    So an attempt that fails or is cut off leaves nothing that looks like a backup.
+    """
+    from mimir.crypto import sync_folder
+    from mimir.store.sqlite.replacing import unused
+
+    name = f"{database.path}.{what}"
+    partial = f"{name}.bak.partial"
+    try:
+        _copy(database, partial)
+        yield
+        os.rename(partial, unused(name))
+        sync_folder(os.path.dirname(name))
     finally:
-        if os.path.exists(copy):
-            os.remove(copy)
+        with suppress(FileNotFoundError):
+            os.remove(partial)
 
 
 def format_version(connection: apsw.Connection, path: str, keys: Keys | None = None) -> int:
@@ -388,13 +402,6 @@ def _format(connection: apsw.Connection, path: str) -> int:
         f"{path} is a database of another program; its tables are not Mimir's.",
         hint="Choose another file with --db; this one was left untouched.",
     )
-
-
-def back_up(database: Database, destination: str) -> None:
-    """Copy the store, as it is now, into a new file at ``destination``; an older file there is replaced."""
-    partial = destination + ".partial"
-    _copy(database, partial)
-    os.replace(partial, destination)
 
 
 def _copy(database: Database, destination: str) -> None:
