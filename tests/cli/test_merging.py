@@ -149,6 +149,30 @@ def test_toml_gets_the_entry_and_is_restored_byte_for_byte(text: str) -> None:
     assert after == expected
 
 
+def test_an_entry_of_toml_is_found_among_a_thousand_tables() -> None:
+    tables = "".join(f'[projects."/home/me/{n}"]\ntrust_level = "trusted"\n\n' for n in range(1_000))
+    change = change_at("mcp_servers", "mimir")
+    text = f"{tables}{put('toml', '', change)}"
+    other = put("toml", text, Change(path=change.path, value={"command": "other"}))
+    assert tomllib.loads(other)["mcp_servers"]["mimir"]["command"] == "other"
+    assert tomllib.loads(restored("toml", other, [change], None) or "") == tomllib.loads(tables)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        '[mcp_servers]\nmimir = { command = "m" }\n',
+        '[mcp_servers]\nmimir.command = "m"\n',
+        '[ "mcp_servers" . mimir ] # ours\ncommand = "m"\n',
+        '[mcp_servers.mimir.env]\nA = "b"\n',
+    ],
+)
+def test_an_entry_of_toml_written_in_another_way_is_taken_out(entry: str) -> None:
+    text = f'text = """\n[mcp_servers.mimir]\n"""\n\n{entry}\n[last]\na = 1\n'
+    expected = {"text": "[mcp_servers.mimir]\n", "last": {"a": 1}}
+    assert tomllib.loads(take("toml", text, change_at("mcp_servers", "mimir"), None)) == expected
+
+
 @given(commented_yaml())
 def test_yaml_gets_the_entry_and_is_restored_byte_for_byte(text: str) -> None:
     after = yaml.safe_load(assert_in_and_out("yaml", text, [change_at("mcp_servers", "mimir")]))

@@ -6,6 +6,7 @@ they are. Each edit is checked by reading both texts: all other values must be w
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -112,8 +113,9 @@ def restored(
     return text
 
 
+@functools.lru_cache(maxsize=4)
 def _read(format_: Format, text: str) -> Json:
-    """Return the values of a text; a text of nothing but comments is an empty mapping."""
+    """Return the values of a text, which nobody may change; a text of nothing but comments is an empty mapping."""
     try:
         value = _KINDS[format_].read(text)
     except in_json.Malformed as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,7 @@ class _Node(NamedTuple):
     parts: list[_Part] | None = None
 
 
+@functools.lru_cache(maxsize=4)
 def _scan_document(text: str) -> _Node | None:
     """Return the value of a JSON text, or None for one of nothing but comments."""
     start = _skip(text, 0)

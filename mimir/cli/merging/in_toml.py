@@ -75,11 +75,32 @@ def _spans(text: str, change: Change) -> Iterator[tuple[int, int]]:
     for line in lines:
         starts.append(starts[-1] + len(line))
     for first, line in enumerate(lines):
-        if line.lstrip("\ufeff \t").startswith("["):
+        # Every end is tried by reading the whole file, and a file may hold thousands of other tables.
+        if _is_on(_header(line), change.path):
             for behind in range(first + 1, len(starts)):
                 if is_right(text[: starts[first]] + text[starts[behind] :]):
                     yield starts[first], starts[behind]
                     return
+
+
+def _header(line: str) -> list[str]:
+    """Return the path of the table that a line opens, empty when it opens none."""
+    line = line.lstrip("\ufeff \t")
+    try:
+        table: Json = tomllib.loads(line) if line.startswith("[") else {}
+    except tomllib.TOMLDecodeError:
+        return []
+    path = []
+    while isinstance(table, dict) and table:
+        (name, table), *_ = table.items()
+        path.append(name)
+    return path
+
+
+def _is_on(header: Sequence[str], path: Sequence[str]) -> bool:
+    """Tell whether a table holds what is at a path, or stands below it."""
+    depth = min(len(header), len(path))
+    return depth > 0 and list(header[:depth]) == list(path[:depth])
 
 
 def take(text: str, change: Change) -> Iterator[str]:
