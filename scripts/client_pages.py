@@ -64,7 +64,8 @@ def _overview() -> str:
         "",
         "## The note on use",
         "",
-        "`--rules` puts this between its markers into the rules file; clients that share `AGENTS.md` share the note.",
+        "`--rules` puts this between its markers into the rules file; clients that share `AGENTS.md` share the note,",
+        "which goes with the last of them.",
         "",
         _fenced("markdown", NOTE),
     ]

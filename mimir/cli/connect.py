@@ -167,8 +167,7 @@ def _left_out(clients: Sequence[Client], scope: Scope, values: Mapping[str, Any]
     if unhooked:
         yield f"mimir: No hooks, since none of theirs is known to give text to a new session: {', '.join(unhooked)}.\n"
     for client in hookless:
-        if client.hooks_of:
-            other = client_named(client.hooks_of)
+        if client.hooks_of and (other := client_named(client.hooks_of)) not in clients:
             yield f"mimir: {client.title} runs the hooks of {other.title}: mimir connect {other.name} --hooks\n"
 
 
@@ -224,8 +223,27 @@ def _targets(
             path = located(hooks.files[scope])
             add(Target(path=path, format=hooks.format, changes=changes, start=hooks.start, private=is_private))
         if scope in client.rules and (values["rules"] or values["remove"]):
-            add(Target(path=located(client.rules[scope]), format="markdown", changes=(note,)))
+            path = located(client.rules[scope])
+            if not (values["remove"] and _is_needed(path, scope, clients)):
+                add(Target(path=path, format="markdown", changes=(note,)))
     return list(files.values())
+
+
+def _is_needed(rules: str, scope: Scope, leaving: Sequence[Client]) -> bool:
+    """Tell whether a client that stays connected reads a rules file too."""
+    return any(
+        _is_connected(client, scope)
+        for client in CLIENTS
+        if client not in leaving and scope in client.rules and located(client.rules[scope]) == rules
+    )
+
+
+def _is_connected(client: Client, scope: Scope) -> bool:
+    try:
+        text = read_text(configuration_file(client, scope)) or ""
+        return find(client.format, text, entry_change(client, [""])) is not None
+    except MimirError:
+        return False
 
 
 def planned(target: Target) -> Edit:

@@ -127,6 +127,19 @@ def test_a_project_gets_a_file_of_its_own_and_loses_it_again(
     assert files_in(tmp_path) == {}
 
 
+def test_a_note_that_clients_share_goes_with_the_last_of_them(
+    mimir: RunMimir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    note = tmp_path / "AGENTS.md"
+    for name in ("cursor", "zed"):
+        assert mimir("connect", name, "--scope", "project", "--rules").status == 0
+    assert mimir("connect", "zed", "--scope", "project", "--remove").status == 0
+    assert note.read_text(encoding="utf-8").count("## Memory") == 1
+    assert mimir("connect", "cursor", "--scope", "project", "--remove").status == 0
+    assert files_in(tmp_path) == {}
+
+
 def test_a_key_is_passed_on_only_when_it_is_given(mimir: RunMimir, tmp_path: Path) -> None:
     plain = json.loads(mimir("connect", "generic", "--db", "m.db").out)["mcpServers"]["mimir"]
     assert plain["args"] == ["serve", "--db", str(Path("m.db").absolute()), "--tools", "core"]
@@ -271,6 +284,8 @@ def test_a_hooks_file_that_was_not_there_begins_as_its_client_wants_and_goes_aga
 
 def test_a_client_that_runs_the_hooks_of_another_is_pointed_to_them(mimir: RunMimir) -> None:
     assert "mimir connect claude-code --hooks" in mimir("connect", "vscode", "--hooks").err
+    assert mimir("connect", "claude-code", "--hooks").status == 0
+    assert "VS Code" not in mimir("connect", "--all-detected", "--hooks").err
 
 
 @linux_only
