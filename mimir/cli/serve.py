@@ -115,10 +115,11 @@ def check_models(settings: Settings) -> None:
 
 
 def check_key(settings: Settings) -> None:
-    """See that the key file can be read and is that of the store, as far as the first bytes of its file tell.
+    """See that the key file can be read and is that of the store; without a key, as far as its first bytes tell.
 
     Raises:
         Locked: the key file cannot be read, or the store is sealed and the key is missing or another.
+        Conflict: a key is given for a store that is not sealed, or is sealed in another scope than asked for.
         StorageFailure: the first bytes of a sealed store are damaged.
     """
     try:
@@ -130,7 +131,11 @@ def check_key(settings: Settings) -> None:
     if settings.encryption_key or not plain:
         from mimir.crypto import check_head, load_keys
 
-        check_head(head, load_keys(settings.encryption_key), settings.db)
+        keys = load_keys(settings.encryption_key)
+        if not check_head(head, keys, settings.db) and head and keys is not None:
+            from mimir.store import check_plain_file
+
+            check_plain_file(settings.db, keys, settings.encryption_scope)
 
 
 def configure_log(settings: Settings) -> None:

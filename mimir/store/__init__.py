@@ -453,6 +453,19 @@ def open_original(path: str, keys: Keys | None = None) -> AbstractContextManager
     return open_original(path, keys)
 
 
+def check_plain_file(path: str, keys: Keys, scope: str) -> None:
+    """See that keys fit a store whose file is not sealed whole, as far as it can be read now; nothing is changed.
+
+    Raises:
+        Locked: its bodies are sealed with other keys.
+        Conflict: it is not sealed, or in another scope.
+        StorageFailure: it is another program's file, or one of a newer Mimir.
+    """
+    from mimir.store.sqlite import check_plain_file
+
+    check_plain_file(path, keys, scope)
+
+
 def open_store(settings: Settings) -> Store:
     """Open the store that the settings name.
 

@@ -334,6 +334,31 @@ def test_a_server_with_a_key_that_does_not_fit_does_not_start(
     assert (ran.status, ran.err) == (0, "")
 
 
+def test_a_server_with_a_key_for_a_file_that_is_not_sealed_with_it_does_not_start(
+    process: RunMimir, filled: str, folder: Path, key: str, new_key: str
+) -> None:
+    """What the first bytes of such a file do not tell is looked up in it, and nothing is written."""
+
+    def refused(status: int, words: str, *flags: str) -> None:
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        ran = process("serve", "--db", filled, *flags, stdin='{"jsonrpc":"2.0","id":1,"method":"tools/list"}\n')
+        assert (ran.status, ran.out) == (status, "")
+        assert words in ran.err
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+    refused(4, "is not sealed", "--encryption-key", key)
+    assert process("seal", "--db", filled, "--encryption-key", key, "--encryption-scope", "body").status == 0
+    refused(5, "another key", "--encryption-key", new_key)
+    refused(4, "scope body, not full", "--encryption-key", key, "--encryption-scope", "full")
+    call = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"mimir_stats","arguments":{}}}\n'
+    ran = process("serve", "--db", filled, "--encryption-key", key, stdin=call)
+    assert (ran.status, json.loads(ran.out)["result"].get("isError", False)) == (0, False)
+    # Without a key the file is opened by the first call only, which keeps the start short; it is refused in words.
+    ran = process("serve", "--db", filled, stdin=call)
+    answer = json.loads(ran.out)["result"]
+    assert (answer["isError"], answer["structuredContent"]["code"]) == (True, "locked")
+
+
 def test_doctor_says_what_is_encrypted_and_what_is_not(mimir: RunMimir, filled: str, key: str) -> None:
     def said(*flags: str) -> tuple[str, str]:
         ran = mimir("doctor", "--json", "--db", filled, "--embedding", "off", *flags)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +23,7 @@ from mimir.store.sqlite.journal import JournalRows
 from mimir.store.sqlite.lifecycle import LifecycleRows
 from mimir.store.sqlite.listing import ListingRows
 from mimir.store.sqlite.schema import APPLICATION_ID, format_version, prepare
-from mimir.store.sqlite.sealing import BODY, FULL, RESEALING
+from mimir.store.sqlite.sealing import BODY, FULL, RESEALING, seal_of
 from mimir.store.sqlite.state import StateRows
 from mimir.store.sqlite.text import TextIndex
 from mimir.store.sqlite.upkeep import Upkeep
@@ -218,6 +218,26 @@ class SqliteStore(
             if self.truncate_log(_RECLAIM_PATIENCE_S):
                 with self.writing():
                     self.note_swept(number)
+
+
+def check_plain_file(path: str, keys: Keys, scope: str) -> None:
+    """See that keys fit a store whose pages are plain, as far as it can be read now; nothing is changed.
+
+    Raises:
+        Locked: its bodies are sealed with other keys.
+        Conflict: it is not sealed, or in another scope.
+        StorageFailure: it is another program's file, or one of a newer Mimir.
+    """
+    # What cannot be read now is named by whoever opens it.
+    with (
+        suppress(apsw.Error),
+        closing(
+            apsw.Connection(read_only_uri(path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        ) as connection,
+    ):
+        connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+        if format_version(connection, path, keys) > 0:
+            seal_of(connection, path, keys, scope, pages=False)
 
 
 @contextmanager
