@@ -45,6 +45,9 @@ RETRY_DELAY_S: Final = 60.0
 CLOSE_PATIENCE_S: Final = 10.0
 """How long the end waits for the background thread, in seconds: an embedding service may not answer."""
 
+CLOSE_LOCK_PATIENCE_S: Final = 2.0
+"""How long the end waits for the write lock to write down uses and vectors, in seconds: neither is worth more."""
+
 LOCK_PATIENCE_S: Final = 0.05
 """How long upkeep, and what a read would like to write, wait for the write lock, in seconds; it is tried again."""
 
@@ -134,8 +137,9 @@ class Engine:
             self._worker.join(CLOSE_PATIENCE_S)
             self._abandoned = self._worker.is_alive()
         try:
-            self.flush_uses()
-            self._store_ready()
+            with self.store.waiting_at_most(CLOSE_LOCK_PATIENCE_S):
+                self.flush_uses()
+                self._store_ready()
         except MimirError as error:
             # How often some memories were used is lost; that must not fail what was done with the store.
             self.worker_failure = error

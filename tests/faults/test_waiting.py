@@ -66,6 +66,19 @@ def test_no_read_waits_for_another_writer_of_its_own_process(
         assert not reader.is_alive()
 
 
+def test_the_end_after_a_read_does_not_wait_until_another_process_lets_the_store_go(
+    db: str, open_memory: OpenMemory
+) -> None:
+    memory = open_memory(busy_timeout_ms=FOR_EVER_MS)
+    memory.remember("c", "k", {"content": "green kettle"})
+    with write_lock(db):
+        memory.recall("green kettle")
+        closer = threading.Thread(target=memory.close)
+        closer.start()
+        closer.join(PATIENCE_S)
+        assert not closer.is_alive()
+
+
 class Interrupting(WordEmbedder):
     """An embedder during whose work another process takes the store."""
 
