@@ -38,7 +38,7 @@ BACKLOG_BYTES: Final = 64 * 1024 * 1024
 """How much may wait for its turn before the reading pauses."""
 
 END_OF_INPUT_S: Final = 30.0
-"""How long accepted calls may take after the end of input, in seconds."""
+"""How long one accepted call may take after the end of input, in seconds: however many wait, each gets its turn."""
 
 TERMINATION_S: Final = 2.0
 """The same after SIGTERM, SIGINT or the death of the parent, in seconds: hosts kill soon after they have asked."""
@@ -175,6 +175,7 @@ class StdioServer:
         self._warm = False
         self._calls: dict[str | float, Call] = {}
         self._backlog = 0
+        self._answered = 0
         self._lock = threading.Lock()
         self._output = threading.Lock()
         self._in_order = Worker("mimir-calls")
@@ -205,7 +206,8 @@ class StdioServer:
             self._stopped = "SIGINT"
         if self._log:
             self._log.info("stopping: %s", self._stopped)
-        bound = self._give_up_after(END_OF_INPUT_S)
+        done = threading.Event()
+        threading.Thread(target=self._bound_end, args=(done,), daemon=True).start()
         if self._roots is not None:
             self._roots.give_up()
         self._in_order.finish()
@@ -217,7 +219,7 @@ class StdioServer:
         except MimirError as error:
             # Every acknowledged memory is safe: what is lost is how often some were used.
             _logger().warning("closing the store: %s", error.message)
-        bound.cancel()
+        done.set()
 
     def _read(self) -> None:
         lines = Lines()
@@ -326,6 +328,7 @@ class StdioServer:
         started = time.perf_counter()
         reply = call.run(self._dispatcher)
         with self._lock:
+            self._answered += self._sink >= 0
             if self._calls.get(call.request.id) is call:
                 del self._calls[call.request.id]
             paused = self._backlog > BACKLOG_BYTES
@@ -372,11 +375,19 @@ class StdioServer:
             with suppress(BlockingIOError):  # it has not yet got round to the last ones
                 os.write(self._wake, b"\0")
 
-    def _give_up_after(self, seconds: float) -> threading.Timer:
+    def _bound_end(self, done: threading.Event) -> None:
+        answered = -1
+        while answered != self._answered:
+            answered = self._answered
+            if done.wait(END_OF_INPUT_S):
+                return
+        _logger().warning("gave up: no call was answered for %.0f s; %d were left", END_OF_INPUT_S, len(self._calls))
+        self._give_up()
+
+    def _give_up_after(self, seconds: float) -> None:
         bound = threading.Timer(seconds, self._give_up)
         bound.daemon = True
         bound.start()
-        return bound
 
     def _give_up(self) -> None:
         # What still runs was never acknowledged, and its transaction is undone; a store that is only slow to close

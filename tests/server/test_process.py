@@ -28,6 +28,16 @@ from mimir.server.stdio import serve_stdio
 sys.exit(serve_stdio(Dispatcher(load_settings(db=sys.argv[1])), parent_poll_s=0.1))
 """
 
+# A server that gives a call a second after the end of input.
+BOUNDED = """
+import sys
+from mimir.server import stdio
+
+stdio.END_OF_INPUT_S = 1.0
+from mimir.cli.serve import serve
+sys.exit(serve(sys.argv[1:]))
+"""
+
 # A parent that starts a server on descriptors it was given and lives until its own input ends.
 PARENT = """
 import subprocess, sys
@@ -161,6 +171,25 @@ def test_what_was_accepted_is_answered_after_the_end_of_input(run: Run) -> None:
     done = run(b"".join(wire(remember(number, f"k{number}")) for number in range(100)), "--embedding", "off")
     assert (done.returncode, done.stderr) == (0, b"")
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == list(range(100))
+
+
+@pytest.mark.slow
+def test_calls_that_take_longer_together_than_one_may_are_all_answered_after_the_end_of_input(db: str) -> None:
+    sent = b"".join(wire(remember(number, f"k{number}")) for number in range(2_000))
+    command = [sys.executable, "-c", BOUNDED, "--db", db, "--embedding", "off"]
+    done = subprocess.run(command, input=sent, capture_output=True, timeout=PATIENCE_S, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == list(range(2_000))
+
+
+def test_a_call_that_never_ends_after_the_end_of_input_is_given_up(db: str, locked: apsw.Connection) -> None:
+    command = [sys.executable, "-c", BOUNDED, "--db", db, "--embedding", "off"]
+    done = subprocess.run(
+        command, input=wire(remember(1, "never")), capture_output=True, timeout=PATIENCE_S, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"1 were left" in done.stderr
+    locked.close()
 
 
 def test_a_call_that_runs_at_the_end_of_input_is_answered(server: Client, locked: apsw.Connection) -> None:
