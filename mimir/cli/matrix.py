@@ -45,6 +45,14 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
+class _Strange(Exception):
+    """A server said something else than was asked for."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.line = line
+
+
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
     """What one configuration file of a client says, and how the server answered that it starts, if it was tried.
 
@@ -160,6 +168,9 @@ def ask(command: Sequence[str], environment: Mapping[str, str], *, recall: bool)
         watch.start()
         try:
             return _questioned(process, recall=recall)
+        except _Strange as strange:
+            process.kill()
+            return Answered(problem=f"it said {strange.line!r} where a reply of MCP was due")
         except (OSError, ValueError, KeyError, TypeError):
             process.kill()
             status = process.wait()
@@ -196,7 +207,13 @@ def _exchange(process: subprocess.Popen[str]) -> Any:  # noqa: ANN401 - a functi
         request = {"jsonrpc": "2.0", "id": next(numbers), "method": method, "params": params}
         process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()
-        return json.loads(process.stdout.readline())["result"]
+        line = process.stdout.readline()
+        try:
+            return json.loads(line)["result"]
+        except (ValueError, KeyError, TypeError):
+            if line:
+                raise _Strange(line.strip()[:_LONGEST_REASON]) from None
+            raise
 
     return exchange
 

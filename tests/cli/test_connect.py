@@ -395,6 +395,17 @@ def test_the_doctor_repeats_why_a_server_did_not_start(mimir: RunMimir, tmp_path
     assert str(tmp_path / "no-key") in cursor["detail"]
 
 
+def test_the_doctor_repeats_what_a_server_said_instead_of_an_answer(mimir: RunMimir, tmp_path: Path) -> None:
+    cursor = tmp_path / "home" / ".cursor" / "mcp.json"
+    cursor.parent.mkdir(parents=True)
+    entry = {"command": sys.executable, "args": ["-c", "print('Welcome!', flush=True); input()"]}
+    cursor.write_text(json.dumps({"mcpServers": {"mimir": entry}}), encoding="utf-8")
+    checks = json.loads(mimir("doctor", "--json", "--embedding", "off").out)["checks"]
+    (check,) = [check for check in checks if check["name"] == "cursor"]
+    assert check["status"] == "fail"
+    assert "it said 'Welcome!'" in check["detail"]
+
+
 def test_the_doctor_lists_a_file_once_that_is_the_users_and_the_folders(
     mimir: RunMimir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
