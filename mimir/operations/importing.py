@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from mimir.config import expand
-from mimir.drafts import Draft, make_draft
+from mimir.drafts import Draft, check_names, make_draft
 from mimir.engine import Engine
 from mimir.errors import Conflict, InvalidInput
 from mimir.importing import Edge, File, Item, Problem, detect, files_of
@@ -19,6 +19,7 @@ from mimir.operation import check_texts
 from mimir.operations.graph import DEFAULT_WEIGHT
 from mimir.progress import report
 from mimir.recording import new_entity, update
+from mimir.rules.secrets import masked
 
 ANY_FORMAT: Final = "auto"
 
@@ -129,7 +130,8 @@ class _Run:
     def _fail(self, reason: str) -> None:
         self._failed += 1
         if len(self._errors) < _NAMED:
-            self._errors.append(reason)
+            # What is refused for a secret in its name is told by that name.
+            self._errors.append(masked(reason)[0])
 
     def _take(self, item: Item) -> None:
         place = f"{item.category}/{item.key}"
@@ -222,6 +224,11 @@ class _Run:
         missing = [name for name in (edge.source, edge.target) if name.casefold() not in self._names]
         for name in missing:
             self._fail(f"{edge.source} {edge.relationship} {edge.target}: there is no {name!r} in this import")
+        try:
+            check_names(self._engine.settings.secrets, relationship=edge.relationship)
+        except InvalidInput as error:
+            self._fail(f"{edge.source} to {edge.target}: {error.message}")
+            return False
         return not missing
 
     def _new_links(self, edges: Sequence[Edge]) -> Iterator[tuple[int, str, str]]:

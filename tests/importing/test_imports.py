@@ -157,6 +157,21 @@ def test_an_import_may_go_into_a_workspace(memory: Memory, tmp_path: Path) -> No
     assert memory.import_from(export).created == 10
 
 
+def test_a_secret_in_a_name_is_told_by_that_name_without_it(open_memory: OpenMemory, tmp_path: Path, db: str) -> None:
+    token = "gh" + "p_" + "aB3dE5fG7hJ9kL2mN4pQ6rS8tU1vW3xY5zA7"
+    entities = [
+        {"type": "entity", "name": name, "entityType": "t", "observations": ["o"]} for name in ("a", "b", token)
+    ]
+    path = tmp_path / "memory.jsonl"
+    lines(path, [*entities, {"type": "relation", "from": "a", "to": "b", "relationType": token}])
+    memory = open_memory(secrets="mask")
+    result = memory.import_from(str(path))
+    assert (result.created, result.links, result.failed) == (2, 0, 2)
+    assert all("GitHub token" in error and token not in error for error in result.errors)
+    memory.close()
+    assert token.lower().encode() not in Path(db).read_bytes().lower()
+
+
 def test_secrets_are_treated_as_the_settings_say(open_memory: OpenMemory, tmp_path: Path) -> None:
     talk = {"t": [Said("user", "password: Xk9#mmQ2ppLw41", START), Said("assistant", "Thanks.", START)]}
     export = str(EXPORTS["claude"](tmp_path, talk))
