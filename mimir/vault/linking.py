@@ -8,7 +8,9 @@ from typing import Final, NamedTuple, Self
 
 import msgspec
 
+from mimir.drafts import check_names
 from mimir.engine import Engine
+from mimir.errors import InvalidInput
 from mimir.recording import may_read
 from mimir.rules.note import DEFAULT_WEIGHT, Note, NoteLink, aliases_of, note_name, original_name
 from mimir.rules.wiki import link_name
@@ -133,6 +135,11 @@ class Linking:
         self._done.updated.add(note.path)
 
     def _leads_somewhere(self, note: Linked, target: str, link: NoteLink) -> bool:
+        try:
+            check_names(self._engine.settings.secrets, relationship=link.relationship)
+        except InvalidInput as error:
+            self._done.errors.append(f"{os.path.join(self._folder, note.path)}: {error.message}")
+            return False
         found = self._store.get(target)
         if (found is None and link.unresolved) or (
             found is not None and found.number != note.number and may_read(self._engine, found.entity)

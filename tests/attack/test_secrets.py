@@ -173,6 +173,21 @@ def test_a_secret_in_a_name_is_refused_since_a_masked_name_is_another(
     assert not holds(tmp_path, TOKEN)
 
 
+def test_a_link_of_a_note_whose_name_is_a_secret_is_not_made(open_memory: OpenMemory, tmp_path: Path) -> None:
+    (tmp_path / "vault").mkdir()
+    for key, links in (("a", ""), ("b", f"\n\n## Links\n\n- [[a]] ({TOKEN})\n- [[a]] (part of)")):
+        note = f"---\nkey: {key}\n---\n\nwords{links}\n"
+        (tmp_path / "vault" / f"{key}.md").write_text(note, encoding="utf-8")
+    memory = open_memory(secrets="mask")
+    result = memory.vault_import(str(tmp_path / "vault"))
+    assert len(result.errors) == 1
+    assert "GitHub token" in result.errors[0]
+    (linked,) = [hit for hit in memory.recall("").items if hit.links]
+    assert [link.relationship for link in linked.links] == ["part of"]
+    memory.close()
+    assert not holds(tmp_path, TOKEN)
+
+
 def test_a_masked_memory_keeps_the_rest_of_its_words(open_memory: OpenMemory) -> None:
     memory = open_memory(secrets="mask")
     memory.remember("c", "k", {"content": f"The staging database password is {PASSWORD}, ask Ada."})
