@@ -155,7 +155,8 @@ class SqliteStore(
             StorageFailure: the copy cannot be written, or is not what was copied.
             Busy: another process has the file that would be replaced open as a store.
         """
-        from mimir.store.sqlite.replacing import compare, contents, copy_pages, own_name, remove, take_name
+        from mimir.store.sqlite.files import own_name, remove, take_name
+        from mimir.store.sqlite.replacing import compare, contents, copy_pages
 
         keys, partial_copy = self.database.keys, ""
         try:

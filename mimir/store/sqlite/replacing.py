@@ -19,9 +19,19 @@ from mimir.config import IS_WINDOWS
 from mimir.crypto import Keys, bound_to, check_head, sync_folder
 from mimir.errors import Busy, Conflict, Locked, NotFound, StorageFailure
 from mimir.progress import report
-from mimir.store import LOGS
 from mimir.store.codec import BODY_COLUMNS, UNREADABLE, BodySeal
 from mimir.store.sqlite.connection import Database, Row, named, read_only_uri
+from mimir.store.sqlite.files import (
+    locked,
+    make,
+    naming_files,
+    overwrite,
+    own_name,
+    remove,
+    set_logs_aside,
+    sync,
+    unused,
+)
 from mimir.store.sqlite.schema import format_version
 from mimir.store.sqlite.sealing import (
     BODY,
@@ -40,11 +50,7 @@ BODIED: Final = {"entities": "''", "versions": "version_id"}
 RESTORING: Final = ".restoring"
 _BETWEEN: Final = ".between"
 _PATIENCE_S: Final = 2.0
-_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
-"""Names that are made beside others can be guessed: who plants a link there must not choose what is overwritten."""
-
 _ROWS: Final = 1_000
-_BLOCK: Final = 1 << 20
 _VFS_BLOCK: Final = 1 << 16
 """SQLite's own files read and write at most 128 KiB at a time."""
 
@@ -70,7 +76,7 @@ def change_keys(
     """
     path = os.path.realpath(path)
     target = path + RESEALING
-    with _naming_files(path), held_alone(path, old) as database:
+    with naming_files(path), held_alone(path, old) as database:
         remove_leftovers(path)
         try:
             unreadable = copy_with_keys(database, target, new, scope)
@@ -107,7 +113,7 @@ def restore(source: str, path: str, keys: Keys | None) -> str:
         raise NotFound(f"There is no file {source!r}.", hint="Name a backup that mimir backup made.")
     path = os.path.realpath(path)
     kept = ""
-    with _naming_files(path):
+    with naming_files(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         target = own_name(path + RESTORING)
         try:
@@ -121,70 +127,12 @@ def restore(source: str, path: str, keys: Keys | None) -> str:
                     remove(kept)
                     _swap_unread(path, target, kept)
             else:
-                kept = _set_logs_aside(path, unused(f"{path}.before-restore"))
+                kept = set_logs_aside(path, unused(f"{path}.before-restore"))
                 os.replace(target, path)
             sync_folder(os.path.dirname(path))
         finally:
             remove(target)
     return kept
-
-
-def take_name(complete: str, path: str) -> None:
-    """Give a complete file a name that another may have, which is lost with its logs.
-
-    Raises:
-        Busy: another process has it open as a store.
-    """
-    if os.path.exists(path):
-        with _locked(path) as file:
-            if IS_WINDOWS:
-                file.xClose()
-            _take_name(complete, path)
-    else:
-        _take_name(complete, path)
-
-
-@contextmanager
-def _naming_files(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageFailure(
-            f"{error.filename or path} cannot be written: {error.strerror}.",
-            hint="Give yourself write permission for the file and its folder.",
-        ) from error
-
-
-def own_name(name: str) -> str:
-    """Return ``name`` with the number of this process; what processes left that were ended over theirs is removed."""
-    folder, begun = os.path.split(os.path.abspath(name))
-    for one in os.listdir(folder):
-        number, _, _ending = one.removeprefix(begun + "-").partition("-")
-        if one.startswith(begun + "-") and number.isdigit() and _is_gone(int(number)):
-            remove(os.path.join(folder, one))
-    return f"{name}-{os.getpid()}"
-
-
-def _is_gone(process: int) -> bool:
-    # There, asking for a process by signal 0 would end it; what is left then stays.
-    if IS_WINDOWS:
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
-        pass
-    return False
-
-
-def unused(name: str) -> str:
-    """Return ``name`` with an ending that neither a file nor a log has yet."""
-    candidate, number = f"{name}.bak", 1
-    while any(os.path.exists(candidate + ending) for ending in ("", *LOGS)):
-        number += 1
-        candidate = f"{name}-{number}.bak"
-    return candidate
 
 
 def contents(database: Database) -> dict[str, object]:
@@ -255,7 +203,7 @@ def copy_with_keys(database: Database, target: str, keys: Keys | None, scope: st
     between = keys if keys is not None and pages else Keys(os.urandom(32))
     first = target if pages else target + _BETWEEN
     size = os.path.getsize(database.path)
-    _make(target)
+    make(target)
     try:
         with database.naming_failures():
             _vacuum_into(database.connection, first, between, size)
@@ -290,7 +238,7 @@ def put_in_place(database: Database, complete: str) -> None:
     path = os.path.realpath(database.path)
     with suppress(OSError):
         os.chmod(complete, os.stat(path).st_mode & 0o777)
-    _sync(complete)
+    sync(complete)
     former = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
     # Closed last: closing it gives up the locks on the former file.
     try:
@@ -302,25 +250,13 @@ def put_in_place(database: Database, complete: str) -> None:
             return
         os.replace(complete, path)
         sync_folder(os.path.dirname(path))
-        _overwrite(former)
+        overwrite(former)
         database.close()
     except PermissionError as error:
         raise Busy(f"Another process has the store {path} open.", hint="End it, then try again.") from error
     finally:
         if not IS_WINDOWS:
             os.close(former)
-
-
-def remove(path: str) -> None:
-    """Overwrite a file that was begun and remove it, if it is there; of a link, nothing but the link."""
-    with suppress(FileNotFoundError):
-        if not os.path.islink(path):
-            number = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0) | _NO_LINK)
-            try:
-                _overwrite(number)
-            finally:
-                os.close(number)
-        os.remove(path)
 
 
 def copy_pages(connection: apsw.Connection, target: str, keys: Keys | None) -> None:
@@ -336,7 +272,7 @@ def copy_pages(connection: apsw.Connection, target: str, keys: Keys | None) -> N
                 report(backup.page_count - backup.remaining, backup.page_count)
     finally:
         copy.close()
-    _sync(target)
+    sync(target)
 
 
 def copy_sealed(path: str, target: str, keys: Keys) -> None:
@@ -347,7 +283,7 @@ def copy_sealed(path: str, target: str, keys: Keys) -> None:
         _vacuum_into(connection, target, keys, os.path.getsize(path))
     finally:
         connection.close()
-    _sync(target)
+    sync(target)
 
 
 def _copy_checked(source: str, target: str, keys: Keys | None) -> None:
@@ -431,38 +367,19 @@ def _swap_unread(path: str, target: str, kept: str) -> None:
     Raises:
         Busy: another process has it open.
     """
-    with _locked(path) as file:
+    with locked(path) as file:
         size = file.xFileSize()
         with open(kept, "xb", opener=partial(os.open, mode=0o600)) as copy:
             copy.writelines(file.xRead(min(_VFS_BLOCK, size - start), start) for start in range(0, size, _VFS_BLOCK))
             copy.flush()
             os.fsync(copy.fileno())
-        _set_logs_aside(path, kept)
+        set_logs_aside(path, kept)
         if IS_WINDOWS:
             file.xClose()
         os.replace(target, path)
         if not IS_WINDOWS:
             for start in range(0, size, _VFS_BLOCK):
                 file.xWrite(bytes(min(_VFS_BLOCK, size - start)), start)
-
-
-def _set_logs_aside(path: str, kept: str) -> str:
-    """Name the logs at a path as those of another file, lest they be read into what comes there; return the last."""
-    named_last = ""
-    for ending in LOGS:
-        with suppress(FileNotFoundError):
-            os.replace(path + ending, kept + ending)
-            named_last = kept + ending
-    with suppress(FileNotFoundError):
-        os.remove(path + "-shm")
-    return named_last
-
-
-def _take_name(complete: str, path: str) -> None:
-    for ending in (*LOGS, "-shm"):
-        remove(path + ending)
-    os.replace(complete, path)
-    sync_folder(os.path.dirname(path))
 
 
 @contextmanager
@@ -477,31 +394,8 @@ def _naming_full_disk(target: str) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _locked(path: str) -> Iterator[apsw.VFSFile]:
-    """Open a file that may be no store, and keep every other process out.
-
-    Raises:
-        Busy: another process has it open as a store.
-    """
-    try:
-        file = apsw.VFSFile("", os.path.realpath(path), [apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_MAIN_DB, 0])
-    except apsw.CantOpenError as error:
-        raise named(error, path) from error
-    try:
-        for level in (apsw.SQLITE_LOCK_SHARED, apsw.SQLITE_LOCK_RESERVED, apsw.SQLITE_LOCK_EXCLUSIVE):
-            file.xLock(level)
-        yield file
-    except apsw.BusyError:
-        raise Busy(f"Another process has the store {path} open.", hint="End it, then try again.") from None
-    except apsw.Error as error:
-        raise named(error, path) from error
-    finally:
-        file.xClose()
-
-
 def _connect(path: str) -> apsw.Connection:
-    _make(path)
+    make(path)
     # An absolute path is never read as a URI.
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
     connection = apsw.Connection(os.path.abspath(path), flags=flags)
@@ -509,15 +403,10 @@ def _connect(path: str) -> apsw.Connection:
     return connection
 
 
-def _make(path: str) -> None:
-    """Make an empty file, if there is none, that only its owner may read from the first byte."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600))
-
-
 def _vacuum_into(connection: apsw.Connection, target: str, keys: Keys | None, size: int) -> None:
     from pathlib import Path
 
-    _make(target)
+    make(target)
     # Without the word key the new file would be sealed as the present one is.
     key = "" if keys is None else f"raw:{keys.pages.hex()}{keys.check.hex()}"
 
@@ -566,19 +455,3 @@ def _change_stretches(connection: apsw.Connection, database: Database, keys: Key
         [(sealed_key(key, first, keys), first) for first, key in database.chain_stretches() if key is not None],
     )
     begin_stretch(connection, keys)
-
-
-def _overwrite(number: int) -> None:
-    left = os.fstat(number).st_size
-    os.lseek(number, 0, os.SEEK_SET)
-    while left > 0:
-        left -= os.write(number, bytes(min(left, _BLOCK)))
-    os.fsync(number)
-
-
-def _sync(path: str) -> None:
-    number = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -336,7 +336,7 @@ def _kept_copy(database: Database, what: str) -> Iterator[None]:
     So an attempt that fails or is cut off leaves nothing that looks like a backup.
     """
     from mimir.crypto import sync_folder
-    from mimir.store.sqlite.replacing import unused
+    from mimir.store.sqlite.files import unused
 
     name = f"{database.path}.{what}"
     partial = f"{name}.bak.partial"
