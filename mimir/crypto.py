@@ -221,10 +221,12 @@ def write_key_file(path: str, *, force: bool = False) -> str:
 
     Raises:
         Conflict: the file exists, and ``force`` is not set.
-        InvalidInput: it cannot be written there.
+        InvalidInput: it cannot be written there, or something else than a file has the name.
     """
     path = expand(path)
     kept = ""
+    if os.path.lexists(path) and not os.path.isfile(path) and not os.path.islink(path):
+        raise InvalidInput(f"{path} is a folder, a device or a pipe, and no key file.", hint="Name a file.")
     try:
         os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
         if force and os.path.lexists(path):

@@ -192,6 +192,20 @@ def test_a_link_is_not_followed_to_where_a_key_would_be_written(tmp_path: Path) 
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.parametrize("force", [True, False], ids=["forced", "unforced"])
+def test_only_a_former_key_file_makes_room_for_a_new_one(tmp_path: Path, *, force: bool) -> None:
+    folder, pipe = tmp_path / "folder", tmp_path / "pipe"
+    folder.mkdir()
+    names = [folder]
+    if not IS_WINDOWS:
+        os.mkfifo(pipe)
+        names.append(pipe)
+    for name in names:
+        with pytest.raises(InvalidInput, match="no key file"):
+            write_key_file(str(name), force=force)
+    assert sorted(tmp_path.iterdir()) == names
+
+
 def test_a_key_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InvalidInput, match="cannot be written"):
