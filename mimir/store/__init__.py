@@ -511,6 +511,7 @@ def restore(source: str, path: str, keys: Keys | None) -> str:
 
     Raises:
         NotFound: there is no file to restore.
+        InvalidInput: something else than a file is there.
         Busy: another process has the store open.
         StorageFailure: the file to restore is damaged, no store, or its copy is not what it is.
         Locked: it is sealed, and the keys are missing or others.

@@ -125,6 +125,20 @@ def test_a_store_is_restored_where_there_is_none(
     assert keys_in(open_memory(db, **settings(flags))) == ["one"]
 
 
+@pytest.mark.skipif(IS_WINDOWS, reason="a pipe with a name")
+def test_a_restored_store_takes_the_place_of_nothing_but_a_file(
+    mimir: RunMimir, open_memory: OpenMemory, db: str, folder: Path, copy: str
+) -> None:
+    open_memory(copy).close()
+    os.mkfifo(db)
+    (folder / "link").symlink_to(db)
+    for place in (db, str(folder), str(folder / "link")):
+        ran = mimir("restore", copy, "--force", "--db", place)
+        assert (ran.status, "a folder, a device or a pipe" in ran.err) == (2, True)
+    assert stat.S_ISFIFO(Path(db).stat().st_mode)
+    assert sorted(path.name for path in folder.iterdir()) == ["link", "memory.db"]
+
+
 @pytest.mark.parametrize("present", ["damaged", "sealed with another key", "plain"])
 def test_whatever_is_there_is_kept_and_replaced(
     mimir: RunMimir, open_memory: OpenMemory, tmp_path: Path, db: str, copy: str, present: str

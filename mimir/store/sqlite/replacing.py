@@ -17,7 +17,7 @@ import apsw
 
 from mimir.config import IS_WINDOWS
 from mimir.crypto import Keys, bound_to, check_head, sync_folder
-from mimir.errors import Busy, Conflict, Locked, NotFound, StorageFailure
+from mimir.errors import Busy, Conflict, InvalidInput, Locked, NotFound, StorageFailure
 from mimir.progress import report
 from mimir.store.codec import BODY_COLUMNS, UNREADABLE, BodySeal
 from mimir.store.sqlite.connection import Database, Row, named, read_only_uri
@@ -104,6 +104,7 @@ def restore(source: str, path: str, keys: Keys | None) -> str:
 
     Raises:
         NotFound: there is no file to restore.
+        InvalidInput: something else than a file is there.
         Busy: another process has the store open.
         StorageFailure: the file to restore is damaged, no store, or its copy is not what it is.
         Locked: it is sealed, and the keys are missing or others.
@@ -112,6 +113,8 @@ def restore(source: str, path: str, keys: Keys | None) -> str:
     if not os.path.isfile(source):
         raise NotFound(f"There is no file {source!r}.", hint="Name a backup that mimir backup made.")
     path = os.path.realpath(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InvalidInput(f"{path} is a folder, a device or a pipe.", hint="Name a file with --db.")
     kept = ""
     with naming_files(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
