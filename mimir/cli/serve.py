@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from mimir import __version__
@@ -122,11 +123,12 @@ def check_key(settings: Settings) -> None:
         Conflict: a key is given for a store that is not sealed, or is sealed in another scope than asked for.
         StorageFailure: the first bytes of a sealed store are damaged.
     """
-    try:
-        with open(settings.db, "rb") as file:
-            head = file.read(24)
-    except (OSError, ValueError):
-        head = b""
+    head = b""
+    # A pipe would be waited for; what is no file is named when it is opened as a store.
+    with suppress(OSError, ValueError):
+        if os.path.isfile(settings.db):
+            with open(settings.db, "rb") as file:
+                head = file.read(24)
     plain = not head or head.startswith(b"SQLite format 3\0")
     if settings.encryption_key or not plain:
         from mimir.crypto import check_head, load_keys

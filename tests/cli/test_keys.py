@@ -359,6 +359,16 @@ def test_a_server_with_a_key_for_a_file_that_is_not_sealed_with_it_does_not_star
     assert (answer["isError"], answer["structuredContent"]["code"]) == (True, "locked")
 
 
+@pytest.mark.skipif(IS_WINDOWS, reason="a pipe with a name")
+def test_a_server_does_not_wait_for_a_pipe_in_the_place_of_its_store(process: RunMimir, db: str) -> None:
+    os.mkfifo(db)
+    call = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"mimir_stats","arguments":{}}}\n'
+    ran = process("serve", "--db", db, stdin=call)
+    answer = json.loads(ran.out)["result"]
+    assert (ran.status, answer["isError"], answer["structuredContent"]["code"]) == (0, True, "storage")
+    assert db in answer["structuredContent"]["error"]
+
+
 def test_doctor_says_what_is_encrypted_and_what_is_not(mimir: RunMimir, filled: str, key: str) -> None:
     def said(*flags: str) -> tuple[str, str]:
         ran = mimir("doctor", "--json", "--db", filled, "--embedding", "off", *flags)
