@@ -378,6 +378,20 @@ def parse_option(option: Option, value: object, source: str) -> Any:  # noqa: AN
     return text
 
 
+def given_on_command_line(option: Option, value: str) -> str:
+    """Return the value of a flag as it was given.
+
+    Raises:
+        InvalidInput: it is empty where a file or a token is meant. Most likely a variable is not set, and without its
+            value a new store would not be sealed, or a port would ask for no token.
+    """
+    if not value and option.field in (*FILES, *_TOKENS):
+        raise InvalidInput(
+            f"{option.flag} is empty.", hint="Give it its value or leave it out; perhaps a variable is not set."
+        )
+    return value
+
+
 def comma_list(text: str) -> tuple[str, ...]:
     """Return the names in a comma list."""
     return tuple(name for name in (part.strip() for part in text.split(",")) if name)

@@ -19,6 +19,7 @@ from mimir.config import (
     OPTIONS,
     Option,
     Settings,
+    given_on_command_line,
     option,
     warn_of_other_stores,
 )
@@ -282,6 +283,7 @@ def _setting_option(one: Option, *, hidden: bool) -> click.Option:
         metavar="|".join(one.choices) or ("N" if one.kind is int else "TEXT"),
         help=help_text,
         hidden=hidden,
+        callback=lambda _context, _option, value: None if value is None else given_on_command_line(one, value),
     )
 
 

@@ -10,7 +10,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from mimir import __version__
-from mimir.config import OPTIONS, check_exposure, load_settings, parse_option, warn_of_other_stores
+from mimir.config import (
+    OPTIONS,
+    check_exposure,
+    given_on_command_line,
+    load_settings,
+    parse_option,
+    warn_of_other_stores,
+)
 from mimir.errors import InvalidInput, MimirError
 from mimir.server.dispatch import Dispatcher
 from mimir.server.stdio import serve_stdio
@@ -85,7 +92,7 @@ def read_flags(arguments: Iterable[str]) -> dict[str, object]:
         if option is not None and option.kind is bool:
             flags[option.field] = parse_option(option, value, flag) if equals else True
         elif option is not None:
-            flags[option.field] = value if equals else _value(flag, rest)
+            flags[option.field] = given_on_command_line(option, value if equals else _value(flag, rest))
         elif flag in NOT_YET:
             raise InvalidInput(
                 f"{flag} is not available in version {__version__}.",

@@ -138,6 +138,17 @@ def test_a_sealed_store_keeps_the_mode_of_its_file(mimir: RunMimir, filled: str,
     assert IS_WINDOWS or stat.S_IMODE(Path(filled).stat().st_mode) == 0o640
 
 
+@pytest.mark.parametrize("command", [("remember", "note", "one", "words"), ("recall", "words"), ("seal",)])
+def test_a_key_that_is_named_by_nothing_makes_no_plain_store(
+    mimir: RunMimir, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    db = tmp_path / "new.db"
+    done = mimir(*command, "--db", str(db), "--encryption-key", "")
+    assert (done.status, done.out) == (2, "")
+    assert "--encryption-key is empty" in done.err
+    assert not db.exists()
+
+
 def test_every_change_of_keys_keeps_everything(
     mimir: RunMimir, open_memory: OpenMemory, filled: str, folder: Path, key: str, new_key: str
 ) -> None:

@@ -328,6 +328,8 @@ def test_a_server_without_standard_error_serves_all_the_same(db: str) -> None:
         (("--tools", "core,recall"), "'core'"),
         (("--transport", "carrier-pigeon"), "'carrier-pigeon'"),
         (("--log-file", "/nowhere/at/all.log"), "/nowhere/at/all.log"),
+        (("--encryption-key", ""), "--encryption-key is empty"),
+        (("--mcp-token=",), "--mcp-token is empty"),
     ],
 )
 def test_a_wrong_flag_is_refused_with_one_line(run: Run, flags: tuple[str, ...], words: str) -> None:
