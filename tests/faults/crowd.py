@@ -243,11 +243,13 @@ def crowd(
 ) -> CrowdOutcome:
     """Let servers on one file work for some seconds beside maintenance, and check every account afterwards."""
     path, key = folder / "crowd.db", ""
+    flags = ["--db", str(path)]
     kind = f"{', sealed' if sealed else ''}{'' if embedding == 'off' else ', with vectors'}"
     outcome = CrowdOutcome(suite=f"{servers} servers on one file{kind}")
     if sealed:
         key = str(folder / "key")
         write_key_file(key)
+        flags += ["--encryption-key", key]
     with Memory.open(str(path), embedding="off", encryption_key=key) as memory:
         hub = memory.remember(HUB, HUB, {"content": "hub"}, always_on=True).id
         tally = memory.remember("counted", "tally", {"content": "tally"}, always_on=True).id
@@ -257,7 +259,7 @@ def crowd(
         Client(
             (
                 *(sys.executable, "-m", "tests.faults.watched", str(report)),
-                *("--db", str(path), "--embedding", embedding if number < servers else "off", "--encryption-key", key),
+                *(*flags, "--embedding", embedding if number < servers else "off"),
             )
         )
         for number, report in enumerate(reports)

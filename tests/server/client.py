@@ -140,7 +140,7 @@ class Client:
             for stream in (self.process.stdout, self.process.stderr):
                 if stream is not None:
                     stream.close()
-        assert printed == ""
+        assert printed == "", printed
 
 
 class Start(Protocol):
