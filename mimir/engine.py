@@ -49,7 +49,10 @@ CLOSE_LOCK_PATIENCE_S: Final = 2.0
 """How long the end waits for the write lock to write down uses and vectors, in seconds: neither is worth more."""
 
 LOCK_PATIENCE_S: Final = 0.05
-"""How long upkeep, and what a read would like to write, wait for the write lock, in seconds; it is tried again."""
+"""How long upkeep, and what a read tidies up, wait for the write lock each time, in seconds; it is tried again."""
+
+READ_PATIENCE_S: Final = 0.1
+"""How long a read waits for the write lock to store vectors, all turns together, in seconds; the rest stays pending."""
 
 LONGEST_LOG_BYTES: Final = 48_000_000
 """Size of the log from which on the background thread empties it: by itself it starts anew at about 33 million."""
@@ -241,7 +244,7 @@ class Engine:
         """
         if budget_s is None:
             return self._embed_until(None)
-        with self.store.waiting_at_most(LOCK_PATIENCE_S):
+        with self.store.waiting_at_most(READ_PATIENCE_S, altogether=True):
             return self._embed_until(time.monotonic() + budget_s)
 
     def embed_batch(self, *, leased: bool = False) -> int:

@@ -417,8 +417,8 @@ class Store(Protocol):
     def last_write_ms(self) -> int | None:
         """Return when the newest content was recorded, or None for an empty store."""
 
-    def waiting_at_most(self, seconds: float) -> AbstractContextManager[None]:
-        """Let this thread wait for others no longer than that, each time, inside the block."""
+    def waiting_at_most(self, seconds: float, *, altogether: bool = False) -> AbstractContextManager[None]:
+        """Let this thread wait for others no longer than that inside the block: each time, or all times together."""
 
     def log_size(self) -> int:
         """Return how many bytes the log takes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -64,6 +65,28 @@ def test_no_read_waits_for_another_writer_of_its_own_process(
         reader.start()
         reader.join(PATIENCE_S)
         assert not reader.is_alive()
+
+
+@pytest.mark.parametrize("altogether", [False, True])
+def test_all_the_turns_of_a_read_wait_no_longer_than_one_may(
+    db: str, open_memory: OpenMemory, monkeypatch: pytest.MonkeyPatch, *, altogether: bool
+) -> None:
+    """However many turns the vectors of new memories take, what one has waited is not there for the next."""
+    store = open_memory(busy_timeout_ms=FOR_EVER_MS).store
+    pauses, sleep = [0, 0, 0], time.sleep
+    with write_lock(db), store.waiting_at_most(0.3, altogether=altogether):
+        for turn in range(len(pauses)):
+
+            def pause(seconds: float, turn: int = turn) -> None:
+                pauses[turn] += 1
+                sleep(seconds)
+
+            monkeypatch.setattr(time, "sleep", pause)
+            with pytest.raises(Busy), store.writing():
+                pass
+    first, *later = pauses
+    assert first > 1
+    assert all(count <= 1 for count in later) is altogether
 
 
 def test_the_end_after_a_read_does_not_wait_until_another_process_lets_the_store_go(

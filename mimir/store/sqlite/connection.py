@@ -146,7 +146,8 @@ class Database:
                 return
             # Whoever has waited for the lock in vain has nothing to write.
             stop_if_cancelled()
-            connection.execute("BEGIN IMMEDIATE")
+            with self._waiting():
+                connection.execute("BEGIN IMMEDIATE")
             try:
                 # A newer program may have changed the format since this process opened the file.
                 self._guard(connection, self.path, self.keys)
@@ -159,8 +160,9 @@ class Database:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         # Only who has little patience gives up: another writer of this process may be at something long.
-        if not self._write_lock.acquire(timeout=getattr(self._local, "patience_s", -1)):
-            raise apsw.BusyError("another thread is writing")
+        with self._waiting():
+            if not self._write_lock.acquire(timeout=getattr(self._local, "patience_s", -1)):
+                raise apsw.BusyError("another thread is writing")
         try:
             yield
         finally:
@@ -221,13 +223,22 @@ class Database:
             ) from None
 
     @contextmanager
-    def waiting_at_most(self, seconds: float) -> Iterator[None]:
-        """Let this thread wait for others no longer than that inside the block."""
-        self._local.patience_s = seconds
+    def waiting_at_most(self, seconds: float, *, altogether: bool = False) -> Iterator[None]:
+        """Let this thread wait for others no longer than that inside the block: each time, or all times together."""
+        self._local.patience_s, self._local.altogether = seconds, altogether
         try:
             yield
         finally:
-            del self._local.patience_s
+            del self._local.patience_s, self._local.altogether
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            if getattr(self._local, "altogether", False):
+                self._local.patience_s = max(0.0, self._local.patience_s - (time.monotonic() - started))
 
     def close(self) -> None:
         """Close the connections of all threads; the last one of the last process folds the log into the file."""

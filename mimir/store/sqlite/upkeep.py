@@ -90,9 +90,9 @@ class Upkeep:
         ).get
         return newest
 
-    def waiting_at_most(self, seconds: float) -> AbstractContextManager[None]:
-        """Let this thread wait for others no longer than that, each time, inside the block."""
-        return self.database.waiting_at_most(seconds)
+    def waiting_at_most(self, seconds: float, *, altogether: bool = False) -> AbstractContextManager[None]:
+        """Let this thread wait for others no longer than that inside the block: each time, or all times together."""
+        return self.database.waiting_at_most(seconds, altogether=altogether)
 
     def log_size(self) -> int:
         """Return how many bytes the log takes."""
