@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from mimir.catalogue import load_function
-from mimir.cli.output import as_commands, console, print_json, read_moment, show, wire
+from mimir.cli.output import as_commands, console, print_json, read_moment, show, tell, wire
 from mimir.config import (
     OPTIONS,
     Option,
@@ -215,7 +215,7 @@ def open_engine(settings: Mapping[str, Any]) -> Engine:
 
 def tell_workspace(workspace: Workspace) -> None:
     """Say which workspace was derived, and from what: it decides what is found, and nobody has named it."""
-    sys.stderr.write(f"mimir: workspace {workspace.hash or 'global'}: {workspace.reason}\n")
+    tell(f"workspace {workspace.hash or 'global'}: {workspace.reason}")
 
 
 def given_settings(ctx: click.Context) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from mimir.cli.clients import (
 from mimir.cli.commands import Argument, Command, as_flags, json_option, setting_options
 from mimir.cli.merging import find, put, restored
 from mimir.cli.merging.document import Change
-from mimir.cli.output import print_json
+from mimir.cli.output import print_json, tell
 from mimir.config import FILES, Settings, expand, load_settings, secrets_among
 from mimir.errors import Conflict, InvalidInput, MimirError, NotFound, StorageFailure
 from mimir.server.dispatch import Dispatcher
@@ -140,7 +140,8 @@ def _connect(flags: dict[str, Any], values: dict[str, Any]) -> int:
     if values["as_json"]:
         print_json({"ok": not failures, "dry_run": values["dry_run"], "files": reports})
     else:
-        sys.stderr.writelines(f"mimir: {failure.message}\n  {failure.hint}\n" for failure in failures)
+        for failure in failures:
+            tell(failure.message, failure.hint)
         if not values["remove"] and not values["dry_run"] and not failures:
             sys.stdout.writelines(f"{client.title}: {client.after}\n" for client in clients)
         if not values["remove"]:

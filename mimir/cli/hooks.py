@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +23,7 @@ from mimir.cli.commands import (
     setting_options,
     tell_workspace,
 )
-from mimir.cli.output import print_json
+from mimir.cli.output import print_json, tell
 from mimir.config import IS_WINDOWS, named_project
 from mimir.errors import MimirError
 from mimir.operations.context import context
@@ -66,7 +65,7 @@ def _context(plain: Action) -> Action:
             block = _block(settings)
         except MimirError as error:
             # Status 2, that of wrong input elsewhere, is how a hook orders some clients to stop the session.
-            sys.stderr.write(f"mimir: {error.message}\n  {error.hint}\n")
+            tell(error.message, error.hint)
             return 1
         if block:
             print_json(_FORMS[event](block))

@@ -14,7 +14,7 @@ import click
 from mimir import __version__
 from mimir.catalogue import load_catalogue
 from mimir.cli.commands import given_settings, operation_command, setting_options
-from mimir.cli.output import as_commands, printable
+from mimir.cli.output import as_commands, tell
 from mimir.errors import MimirError
 
 USAGE_STATUS: Final = 2
@@ -31,12 +31,12 @@ def run(arguments: Sequence[str]) -> int:
         status = root().main(list(arguments), prog_name="mimir", standalone_mode=False)
         sys.stdout.flush()
     except click.UsageError as error:
-        _report(error.format_message(), _usage_hint(error))
+        tell(error.format_message(), _usage_hint(error))
         return USAGE_STATUS
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED_STATUS
     except MimirError as error:
-        _report(error.message, as_commands(error.hint))
+        tell(error.message, as_commands(error.hint))
         return error.exit_status
     except BrokenPipeError:
         # The interpreter flushes once more at exit, and would complain.
@@ -137,12 +137,6 @@ def _print_version(ctx: click.Context, _option: click.Parameter, value: bool) ->
     if value:
         click.echo(f"mimir {__version__}")
         ctx.exit()
-
-
-def _report(message: str, hint: str) -> None:
-    sys.stderr.write(printable(f"mimir: {message}\n"))
-    if hint:
-        sys.stderr.write(printable(f"  {hint}\n"))
 
 
 def _usage_hint(error: click.UsageError) -> str:

@@ -84,6 +84,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
+def tell(message: str, hint: str = "") -> None:
+    """Write a message to standard error, and below it what helps."""
+    sys.stderr.write(printable(f"mimir: {message}\n" + (f"  {hint}\n" if hint else "")))
+
+
 def readable(body_json: str) -> str:
     """Return a body as text to read: the words of a plain note, ``key: value`` lines of an object."""
     try:

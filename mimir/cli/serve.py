@@ -171,7 +171,9 @@ def configure_log(settings: Settings) -> None:
 
 
 def _refused(error: MimirError) -> int:
-    sys.stderr.write(f"mimir: {error.message} {error.hint}".rstrip() + "\n")
+    from mimir.cli.output import printable  # hardly any start needs it
+
+    sys.stderr.write(printable(f"mimir: {error.message} {error.hint}".rstrip() + "\n"))
     return error.exit_status
 
 

@@ -343,11 +343,13 @@ REFUSED = (
     ("import", HOSTILE),
     ("restore", HOSTILE),
     ("vault-import", HOSTILE),
+    ("context", "--hook", "--encryption-key", HOSTILE),
+    ("serve", "--encryption-key", HOSTILE),
     (HOSTILE,),
 )
 
 
-@pytest.mark.parametrize("words", [*SHOWN, *REFUSED], ids=lambda words: words[0].partition("\x1b")[0])
+@pytest.mark.parametrize("words", [*SHOWN, *REFUSED], ids=lambda words: " ".join(words).partition("\x1b")[0])
 def test_control_characters_of_a_memory_do_not_reach_the_terminal(
     mimir: RunMimir, db: str, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
