@@ -46,7 +46,7 @@ CLOSE_PATIENCE_S: Final = 10.0
 """How long the end waits for the background thread, in seconds: an embedding service may not answer."""
 
 CLOSE_LOCK_PATIENCE_S: Final = 2.0
-"""How long the end waits for the write lock to write down uses and vectors, in seconds: neither is worth more."""
+"""How long the end waits for the write lock to write down uses and vectors, in seconds: they are worth no more."""
 
 LOCK_PATIENCE_S: Final = 0.05
 """How long upkeep, and what a read tidies up, wait for the write lock each time, in seconds; it is tried again."""
@@ -140,7 +140,7 @@ class Engine:
             self._worker.join(CLOSE_PATIENCE_S)
             self._abandoned = self._worker.is_alive()
         try:
-            with self.store.waiting_at_most(CLOSE_LOCK_PATIENCE_S):
+            with self.store.waiting_at_most(CLOSE_LOCK_PATIENCE_S, altogether=True):
                 self.flush_uses()
                 self._store_ready()
         except MimirError as error:
