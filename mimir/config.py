@@ -58,7 +58,7 @@ OPTIONS: Final = (
         "encryption_key",
         str,
         "",
-        "File with the key that seals the store, as mimir keygen makes it. Empty: the store is not sealed.",
+        "File with the key that seals the store, as mimir keygen makes it. Without one a new store is not sealed.",
         "MIMIR_ENCRYPTION_KEY_FILE",
     ),
     Option(

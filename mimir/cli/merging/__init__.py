@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -154,7 +155,7 @@ def _without_husks(format_: Format, text: str, change: Change, first: Json) -> s
             return text
         expected = without_entry(document, husk)
         for candidate in _KINDS[format_].take(text, husk):
-            if _reads_as(format_, candidate, lambda after, expected=expected: same(after, expected)):  # type: ignore[misc]  # the default binds the value of this round
+            if _reads_as(format_, candidate, partial(same, expected)):
                 text = candidate
                 break
     return text
