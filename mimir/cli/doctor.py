@@ -17,6 +17,7 @@ from mimir import __version__
 from mimir.cli.clients import client_configuration, server_command, shell_line
 from mimir.cli.commands import (
     Command,
+    as_flags,
     json_option,
     setting_options,
 )
@@ -163,13 +164,17 @@ def _client(one: Connection) -> Check | None:
         return Check(name=name, status="ok", detail=f"not tried: {one.file} names a server by its address")
     if one.command and answer is None:
         return Check(name=name, status="ok", detail=f"not tried: {one.file} is a project's, with another command")
-    again = f"Run: mimir connect {one.client} --scope {one.scope}"
+    # What the entry has now stays: without the store's name it would get another one.
+    kept = {name: value for name, value in (("db", one.store), ("tools", one.profile)) if value}
+    again = shell_line(["mimir", "connect", one.client, "--scope", one.scope, *as_flags(kept)])
     if one.state == "connected" and answer is None:
-        return Check(name=name, status="fail", detail=f"{one.file}: the entry names no command", hint=again)
+        return Check(name=name, status="fail", detail=f"{one.file}: the entry names no command", hint=f"Run: {again}")
     if answer is None:
         return None
     if answer.problem:
-        return Check(name=name, status="fail", detail=f"{one.file}: {answer.problem}", hint=again)
+        return Check(
+            name=name, status="fail", detail=f"{one.file}: {answer.problem}", hint=f"Mend that, or run: {again}"
+        )
     recalled = "" if answer.recall_ms is None else f", recalled in {answer.recall_ms:.0f} ms"
     detail = f"started in {answer.handshake_ms:.0f} ms, lists {answer.tools} tools{recalled}"
     return Check(name=name, status="ok", detail=detail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import stat
 import subprocess
 import sys
@@ -393,6 +394,16 @@ def test_the_doctor_repeats_why_a_server_did_not_start(mimir: RunMimir, tmp_path
     (cursor,) = [check for check in checks if check["name"] == "cursor"]
     assert cursor["status"] == "fail"
     assert str(tmp_path / "no-key") in cursor["detail"]
+
+
+def test_the_connection_that_the_doctor_advises_keeps_the_store_and_the_tools(mimir: RunMimir, tmp_path: Path) -> None:
+    db = tmp_path / "of mine.db"
+    db.mkdir()
+    assert mimir("connect", "cursor", "--db", str(db), "--tools", "all").status == 0
+    report = json.loads(mimir("doctor", "--json", "--embedding", "off").out)
+    (hint,) = [check["hint"] for check in report["checks"] if check["name"] == "cursor"]
+    words = shlex.split(hint.partition("run: ")[2])
+    assert words == ["mimir", "connect", "cursor", "--scope", "user", "--db", str(db), "--tools", "all"]
 
 
 def test_the_doctor_repeats_what_a_server_said_instead_of_an_answer(mimir: RunMimir, tmp_path: Path) -> None:
